@@ -1,0 +1,425 @@
+"""How gradients change parameters: SGD, RMSProp, Adam, AdamW and Muon.
+
+Every optimizer is made from the parameters, and then called once for each batch::
+
+    optimizer.zero_grad()      # forget the last batch
+    ...                        # a backward pass adds into the gradients
+    optimizer.step(lr)         # lr is given each time, so that a schedule is a plain function
+
+Parameters are changed in place; each state (a velocity, a mean of squares) has its parameter's
+shape and dtype. In the formulas theta is a parameter and g its gradient.
+"""
+
+import numpy as np
+
+from minillm.checks import check_range
+from minillm.numpy_nn.parameter import Parameter
+
+
+class Optimizer:
+    """What all rules share: the parameters, `zero_grad`, and a count of steps.
+
+    A rule is a subclass with one method, ``update(lr)``, that changes every parameter once.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+
+    Raises
+    ------
+    TypeError
+        If one of `params` is not a Parameter.
+    ValueError
+        If there are none, or one is listed twice: it would be moved twice.
+
+    Examples
+    --------
+    >>> class SignDescent(Optimizer):
+    ...     def update(self, lr):
+    ...         for p, g in zip(self.params, self.grads(), strict=True):
+    ...             p.data -= lr * np.sign(g)
+    >>> x = Parameter(np.array([4.0, -4.0]))
+    >>> x.grad = np.array([9.0, -0.1])
+    >>> SignDescent([x]).step(lr=0.5)
+    >>> x.data
+    array([ 3.5, -3.5])
+    """
+
+    def __init__(self, params):
+        self.params = list(params)
+        self.t = 0  # steps taken
+        for p in self.params:
+            if not isinstance(p, Parameter):
+                raise TypeError(f"params holds {type(p).__name__}, expected Parameter")
+        if not self.params:
+            raise ValueError("params is empty, expected at least one Parameter")
+        if len({id(p) for p in self.params}) < len(self.params):
+            raise ValueError("params holds the same Parameter twice, expected each one once")
+
+    def zero_grad(self):
+        """Fill every gradient with zeros."""
+        for p in self.params:
+            p.zero_grad()
+
+    def step(self, lr):
+        """Change every parameter once, with learning rate `lr`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `lr` is not a number, negative, infinite or NaN.
+        """
+        lr = check_range("lr", lr)
+        self.t += 1
+        self.update(lr)
+
+    def update(self, lr):
+        """The rule itself; a subclass defines it."""
+        raise NotImplementedError(f"{type(self).__name__} has no update(lr)")
+
+    def grads(self):
+        """The gradients, in the order of the parameters and of their shapes."""
+        for i, p in enumerate(self.params):
+            if p.grad.shape != p.shape:
+                raise ValueError(f"params[{i}].grad has shape {p.grad.shape}, expected {p.shape}")
+        return [p.grad for p in self.params]
+
+    def zeros(self):
+        """A state that starts at zero, one like each parameter."""
+        return [np.zeros_like(p.data) for p in self.params]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum where asked for.
+
+    v <- momentum v + g, then theta <- theta - lr v. With `nesterov`, theta <- theta - lr
+    (g + momentum v): the step that the *next* velocity would take for the same gradient.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+    momentum : float
+        How much of the velocity survives a step, in [0, 1).
+    nesterov : bool
+    weight_decay : float
+        Adds weight_decay * theta to the gradient.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or `nesterov` has no momentum to work with.
+
+    References
+    ----------
+    Sutskever et al. 2013, eqs. 1-4. As in PyTorch, lr stands outside the velocity.
+
+    Examples
+    --------
+    >>> x = Parameter(np.array([4.0]))
+    >>> optimizer = SGD([x], momentum=0.5)
+    >>> for _ in range(2):
+    ...     x.grad = 2 * x.data
+    ...     optimizer.step(lr=0.1)
+    >>> x.data  # 4 - 0.1 * 8 = 3.2, then 3.2 - 0.1 * (0.5 * 8 + 6.4)
+    array([2.16])
+    """
+
+    def __init__(self, params, *, momentum=0.0, nesterov=False, weight_decay=0.0):
+        super().__init__(params)
+        self.momentum = check_range("momentum", momentum, high=1)
+        self.weight_decay = check_range("weight_decay", weight_decay)
+        self.nesterov = nesterov
+        if nesterov and momentum == 0:
+            raise ValueError("nesterov = True with momentum = 0, expected momentum > 0")
+        self.velocity = self.zeros()
+
+    def update(self, lr):
+        for p, g, v in zip(self.params, self.grads(), self.velocity, strict=True):
+            if self.weight_decay:
+                g = g + self.weight_decay * p.data
+            v *= self.momentum
+            v += g
+            p.data -= lr * (g + self.momentum * v if self.nesterov else v)
+
+
+class RMSProp(Optimizer):
+    """Divide each entry's gradient by its recent root mean square.
+
+    s <- alpha s + (1 - alpha) g**2, then theta <- theta - lr g / (sqrt(s) + eps).
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+    alpha : float
+        How much of the mean square survives a step, in [0, 1).
+    eps : float
+        Keeps the division finite.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    Tieleman & Hinton 2012, lecture 6.5.
+
+    Examples
+    --------
+    >>> x = Parameter(np.array([1.0, 1.0]))
+    >>> x.grad = np.array([100.0, 0.01])  # very different gradients ...
+    >>> RMSProp([x], alpha=0.99).step(lr=0.01)
+    >>> x.data.round(4)  # ... and equal steps
+    array([0.9, 0.9])
+    """
+
+    def __init__(self, params, *, alpha=0.99, eps=1e-8):
+        super().__init__(params)
+        self.alpha = check_range("alpha", alpha, high=1)
+        self.eps = check_range("eps", eps)
+        self.square = self.zeros()
+
+    def update(self, lr):
+        for p, g, s in zip(self.params, self.grads(), self.square, strict=True):
+            s *= self.alpha
+            s += (1 - self.alpha) * g**2
+            p.data -= lr * g / (np.sqrt(s) + self.eps)
+
+
+class Adam(Optimizer):
+    """Momentum over RMSProp, both corrected for having started at zero.
+
+    m <- beta1 m + (1 - beta1) g and s <- beta2 s + (1 - beta2) g**2, then
+    theta <- theta - lr m' / (sqrt(s') + eps), where m' = m / (1 - beta1**t) and
+    s' = s / (1 - beta2**t) after t steps.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+    betas : (float, float)
+        How much of the mean and of the mean square survive a step, each in [0, 1).
+    eps : float
+        Keeps the division finite.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    Kingma & Ba 2015, Algorithm 1.
+
+    Examples
+    --------
+    >>> x = Parameter(np.array([1.0, 1.0]))
+    >>> x.grad = np.array([100.0, -0.01])
+    >>> Adam([x]).step(lr=0.01)
+    >>> x.data.round(4)  # the first step is lr, in the direction of the gradient's sign
+    array([0.99, 1.01])
+    """
+
+    def __init__(self, params, *, betas=(0.9, 0.999), eps=1e-8):
+        super().__init__(params)
+        beta1, beta2 = betas
+        self.betas = check_range("beta1", beta1, high=1), check_range("beta2", beta2, high=1)
+        self.eps = check_range("eps", eps)
+        self.mean, self.square = self.zeros(), self.zeros()
+
+    def update(self, lr):
+        beta1, beta2 = self.betas
+        for p, g, m, s in zip(self.params, self.grads(), self.mean, self.square, strict=True):
+            m *= beta1
+            m += (1 - beta1) * g
+            s *= beta2
+            s += (1 - beta2) * g**2
+            unbiased_m = m / (1 - beta1**self.t)
+            unbiased_s = s / (1 - beta2**self.t)
+            p.data -= lr * unbiased_m / (np.sqrt(unbiased_s) + self.eps)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: theta shrinks by lr * weight_decay, then Adam's step.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+    betas : (float, float)
+        As for `Adam`.
+    eps : float
+        As for `Adam`.
+    weight_decay : float
+        The share of theta that a step with lr = 1 would take away.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    Loshchilov & Hutter 2019, Algorithm 2, with their schedule multiplier taken to be lr.
+
+    Examples
+    --------
+    >>> x = Parameter(np.array([1.0]))  # its gradient is zero: only the decay acts
+    >>> AdamW([x], weight_decay=0.1).step(lr=0.5)
+    >>> x.data
+    array([0.95])
+    """
+
+    def __init__(self, params, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        super().__init__(params, betas=betas, eps=eps)
+        self.weight_decay = check_range("weight_decay", weight_decay)
+
+    def update(self, lr):
+        for p in self.params:
+            p.data *= 1 - lr * self.weight_decay
+        super().update(lr)
+
+
+class Muon(Optimizer):
+    """Momentum for matrices, whose step is made orthogonal: all its directions equally long.
+
+    v <- momentum v + g, then theta <- theta - lr sqrt(max(1, rows / columns)) O, where O is
+    `newton_schulz` of v, or of g + momentum v with `nesterov`. All singular values of O are near
+    1. A tall matrix spreads such a step over more outputs, for which the factor makes up.
+
+    Parameters
+    ----------
+    params : iterable of Parameter (rows, columns)
+    momentum : float
+        How much of the velocity survives a step, in [0, 1).
+    nesterov : bool
+    ns_steps : int
+        Iterations of `newton_schulz`.
+    weight_decay : float
+        Decoupled, as in `AdamW`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not a matrix, or a number is out of its range.
+
+    References
+    ----------
+    Jordan et al. 2024; the factor and `nesterov` as in their code.
+
+    Examples
+    --------
+    >>> w = Parameter(np.zeros((2, 2)))
+    >>> w.grad = np.array([[100.0, 0.0], [0.0, 1.0]])  # a hundred times steeper one way ...
+    >>> Muon([w]).step(lr=1.0)
+    >>> w.data.round(1)  # ... and steps of one length both ways
+    array([[-0.7,  0. ],
+           [ 0. , -0.7]])
+    """
+
+    def __init__(self, params, *, momentum=0.95, nesterov=True, ns_steps=5, weight_decay=0.0):
+        super().__init__(params)
+        self.momentum = check_range("momentum", momentum, high=1)
+        self.weight_decay = check_range("weight_decay", weight_decay)
+        self.nesterov, self.ns_steps = nesterov, ns_steps
+        check_range("ns_steps", ns_steps, low=1)
+        for i, p in enumerate(self.params):
+            if len(p.shape) != 2:
+                raise ValueError(
+                    f"params[{i}] has shape {tuple(p.shape)}, expected a matrix (rows, columns): "
+                    "give the rest to AdamW"
+                )
+        self.velocity = self.zeros()
+
+    def update(self, lr):
+        for p, g, v in zip(self.params, self.grads(), self.velocity, strict=True):
+            v *= self.momentum
+            v += g
+            direction = newton_schulz(g + self.momentum * v if self.nesterov else v, self.ns_steps)
+            rows, columns = p.shape
+            p.data *= 1 - lr * self.weight_decay
+            p.data -= lr * max(1, rows / columns) ** 0.5 * direction
+
+
+def newton_schulz(g, steps=5):
+    """Move every singular value of a matrix towards 1, without finding them: g (n, m) -> (n, m).
+
+    With g = U S V^T the result is U f(S) V^T. Dividing by the Frobenius norm puts S into [0, 1];
+    then each iteration applies the odd polynomial 3.4445 s - 4.7750 s**3 + 2.0315 s**5 to all
+    singular values at once, by matrix products. Its slope at 0 is steep, so that small ones grow
+    quickly; the price is that they do not settle at 1. After five iterations those that were
+    above 1/200 of the norm lie between 0.68 and 1.16; far smaller ones are still on their way.
+
+    Parameters
+    ----------
+    g : matrix (n, m)
+        A norm below 1e-7 counts as 1e-7, so that a zero gradient gives zeros.
+    steps : int
+        Iterations.
+
+    Raises
+    ------
+    ValueError
+        If `g` is not a matrix.
+
+    References
+    ----------
+    Jordan et al. 2024, newtonschulz5; theirs works in bfloat16, this one in the dtype of `g`.
+
+    Examples
+    --------
+    >>> newton_schulz(np.diag([50.0, 3.0, 1.0])).diagonal().round(2)
+    array([0.7 , 1.  , 0.68])
+    """
+    if g.ndim != 2:
+        raise ValueError(f"g has shape {tuple(g.shape)}, expected a matrix (n, m)")
+    tall = g.shape[0] > g.shape[1]
+    x = g.T if tall else g  # (n, m) with n <= m: x x^T is the smaller of the two products
+    x = x / np.maximum(np.linalg.norm(x), 1e-7)
+    for _ in range(steps):
+        a = x @ x.T  # (n, n)
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.T if tall else x
+
+
+def clip_grad_norm(params, max_norm):
+    """Scale all gradients together so that their norm is at most `max_norm`; return the old norm.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+    max_norm : float
+        The longest that all gradients, taken as one vector, may be.
+
+    Returns
+    -------
+    scalar
+        The norm before. If it is not finite, neither are the gradients: look before you step.
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, or `max_norm` is below 1e-12.
+
+    References
+    ----------
+    Pascanu et al. 2013, Algorithm 1.
+
+    Examples
+    --------
+    >>> x = Parameter(np.zeros(2))
+    >>> x.grad = np.array([3.0, 4.0])
+    >>> float(clip_grad_norm([x], 1.0))
+    5.0
+    >>> x.grad
+    array([0.6, 0.8])
+    """
+    grads = Optimizer(params).grads()  # which checks the parameters
+    max_norm = check_range("max_norm", max_norm, low=1e-12)
+    norm = np.linalg.norm(np.stack([np.linalg.norm(g) for g in grads]))
+    for g in grads:
+        g *= max_norm / np.maximum(norm, max_norm)
+    return norm
+
+
+__all__ = [
+    "SGD", "Adam", "AdamW", "Muon", "Optimizer", "RMSProp", "clip_grad_norm", "newton_schulz",
+]  # fmt: skip
