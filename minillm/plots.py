@@ -1,12 +1,12 @@
-"""The book's one figure style: colours, and one way to draw each kind of thing.
+"""The book's one figure style: colors, and one way to draw each kind of thing.
 
 This is the only module of the package that imports matplotlib.
 
-Every axis of a tensor has one colour in the whole book, in figures, in equations
-(``\\color{#0072B2}{T}``) and in live controls; a reader sees from the colour which
-axis is summed over. The colours are taken from Okabe and Ito's palette, which is safe
-for colour-blind readers, darkened to a contrast of 4.5 to 1 on white; since they are
-close in greyscale, a letter always stands beside the colour.
+Every axis of a tensor has one color in the whole book, in figures, in equations
+(``\\color{#0072B2}{T}``) and in live controls; a reader sees from the color which
+axis is summed over. The colors are taken from Okabe and Ito's palette, which is safe
+for color-blind readers, darkened to a contrast of 4.5 to 1 on white; since they are
+close in grayscale, a letter always stands beside the color.
 """
 
 import matplotlib as mpl
@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 
-# One colour an axis. Axes of one kind share a hue: S is another T, and K and F are other Cs.
+# One color an axis. Axes of one kind share a hue: S is another T, and K and F are other Cs.
 AXIS = {
     "B": "#7A6200",  # batch: ochre
     "T": "#0072B2",  # positions: blue
@@ -26,14 +26,14 @@ AXIS = {
     "V": "#B84A00",  # vocabulary: vermilion
 }
 
-# Whose result it is: dark, light and mid grey, so that greyscale tells them apart too.
+# Whose result it is: dark, light and mid gray, so that grayscale tells them apart too.
 NUMPY, TORCH, BASELINE = "#1F3A5F", "#E69F00", "#8A8F98"
 
-# A sequence for anything else, ordered so that neighbours differ in lightness.
+# A sequence for anything else, ordered so that neighbors differ in lightness.
 CYCLE = ["#0072B2", "#E69F00", "#00785A", "#CC79A7", "#B84A00", "#56B4E9", "#4D4D4D"]
 
 VALUES = "viridis"  # a perceptually uniform map for values
-SIGNED = "RdBu_r"  # a diverging map, centred on zero, for signed values
+SIGNED = "RdBu_r"  # a diverging map, centered on zero, for signed values
 
 WIDTH = 7.0  # inches: the page's text width, so that 10 pt in a figure is 10 pt on the page
 
@@ -66,14 +66,14 @@ def use_style():
 
 
 def _ink(rgba):
-    """Black or white, whichever reads better on the colour `rgba` (WCAG relative luminance)."""
+    """Black or white, whichever reads better on the color `rgba` (WCAG relative luminance)."""
     channels = np.asarray(rgba[:3])
     linear = np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return "black" if linear @ (0.2126, 0.7152, 0.0722) > 0.18 else "white"
 
 
 def _map(ax, values, signed):
-    """Draw `values` (rows, columns) as an image; return it, with its colour scale set."""
+    """Draw `values` (rows, columns) as an image; return it, with its color scale set."""
     if signed:
         reach = float(np.abs(values).max()) or 1.0
         return ax.imshow(values, cmap=SIGNED, norm=TwoSlopeNorm(0, -reach, reach), aspect="auto")
@@ -81,7 +81,7 @@ def _map(ax, values, signed):
 
 
 def _edge_letters(ax, axes):
-    """Write the letters of a tensor's two axes on its edges, in their colours."""
+    """Write the letters of a tensor's two axes on its edges, in their colors."""
     rows, columns = axes
     ax.set_ylabel(rows, color=AXIS.get(rows, "black"), fontweight="bold", rotation=0, labelpad=12)
     ax.set_xlabel(columns, color=AXIS.get(columns, "black"), fontweight="bold")
@@ -103,7 +103,7 @@ def tensor(ax, values, axes, *, rows=None, columns=None, fmt="{:.2f}", signed=Fa
     fmt : str
         How a cell's number is written; ``""`` writes none.
     signed : bool
-        Use the diverging map, centred on zero.
+        Use the diverging map, centered on zero.
 
     Raises
     ------
@@ -134,9 +134,9 @@ def tensor(ax, values, axes, *, rows=None, columns=None, fmt="{:.2f}", signed=Fa
 
 
 def matrix(ax, values, axes, *, rows=None, columns=None, signed=False, title=None, label=None):
-    """Draw a large matrix without numbers, with a colour bar; arguments as in `tensor`.
+    """Draw a large matrix without numbers, with a color bar; arguments as in `tensor`.
 
-    `label` names what the colours measure, with its unit. Attention maps use this too:
+    `label` names what the colors measure, with its unit. Attention maps use this too:
     queries on rows, keys on columns.
     """
     image = tensor(
