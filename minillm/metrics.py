@@ -20,7 +20,7 @@ def surprisal(p, *, unit="nats"):
 
     References
     ----------
-    Shannon 1948, section 6.
+    Shannon 1948, section 6, where its mean is the entropy.
 
     Examples
     --------

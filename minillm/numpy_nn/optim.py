@@ -111,7 +111,8 @@ class SGD(Optimizer):
 
     References
     ----------
-    Sutskever et al. 2013, eqs. 1-4. As in PyTorch, lr stands outside the velocity.
+    Sutskever et al. 2013, eqs. 1-4; with `nesterov`, theta is the point at which they take the
+    gradient. As in PyTorch, lr stands outside the velocity.
 
     Examples
     --------
@@ -258,7 +259,7 @@ class AdamW(Adam):
 
     References
     ----------
-    Loshchilov & Hutter 2019, Algorithm 2, with their schedule multiplier taken to be lr.
+    Loshchilov & Hutter 2019, Algorithm 2, with alpha = 1 and their schedule multiplier as lr.
 
     Examples
     --------
