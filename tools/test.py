@@ -1,4 +1,4 @@
-"""Run everything that must hold: the tests of the package and of the pages, then every notebook.
+"""Run everything that must hold: the book builds; the tests of the package and the pages; each notebook.
 
     python tools/test.py                                   all of it, as `make test` does
     python tools/test.py package tests/test_metrics.py     one stage, with pytest's arguments
@@ -12,18 +12,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
-STAGES = {"package": ["tests", *WORKERS], "notebooks": ["notebooks", *WORKERS]}
+STAGES = {"book": [], "package": ["tests", *WORKERS], "notebooks": ["notebooks", *WORKERS]}
 STAGES["notebooks"] += ["--nbval", "--nbval-current-env", "--nbval-cell-timeout", "120"]
 STAGES["notebooks"] += ["--nbval-sanitize-with", "tests/sanitize.cfg"]
 
 
 def run(stage, extra):
-    """Run one stage, with one BLAS thread a worker; return pytest's exit status."""
+    """Run one stage, with one BLAS thread a worker; return its exit status."""
+    print(f"\n== {stage} ==", flush=True)
+    if stage == "book":
+        return subprocess.call([sys.executable, "tools/build.py", *extra], cwd=ROOT)
     (folder, *options), given = STAGES[stage], [arg for arg in extra if (ROOT / arg).exists()]
     command = [sys.executable, "-m", "pytest", *(given or [folder]), *options]
     command += [arg for arg in extra if arg not in given]
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "VECLIB")}
-    print(f"\n== {stage} ==", flush=True)
     return subprocess.call(command, cwd=ROOT, env=threads | os.environ)
 
 
