@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 SITE := _build/html
 export PYTHONUTF8 := 1
+ifneq ($(MINILLM_DATA),)  # notebooks run in their own folder, so the path must not be relative
+override MINILLM_DATA := $(shell cd "$(MINILLM_DATA)" 2>/dev/null && pwd || echo "$(MINILLM_DATA)")
+export MINILLM_DATA
+endif
 
 .PHONY: book test lab serve bench execute repository lock clean help
 

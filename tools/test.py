@@ -33,6 +33,8 @@ def main():
     stages, extra = (sys.argv[1:2], sys.argv[2:]) if sys.argv[1:2] else (list(STAGES), [])
     if not set(stages) <= set(STAGES):
         sys.exit(f"error: stage {stages[0]!r} is none of {', '.join(STAGES)}")
+    if os.environ.get("MINILLM_DATA"):  # notebooks run in their own folder
+        os.environ["MINILLM_DATA"] = os.path.abspath(os.environ["MINILLM_DATA"])
     failed = [stage for stage in stages if run(stage, extra) != 0]
     sys.exit(f"error: failed: {', '.join(failed)}" if failed else 0)
 
