@@ -72,12 +72,13 @@ def _ink(rgba):
     return "black" if linear @ (0.2126, 0.7152, 0.0722) > 0.18 else "white"
 
 
-def _map(ax, values, signed):
+def _map(ax, values, signed, limits):
     """Draw `values` (rows, columns) as an image; return it, with its color scale set."""
+    low, high = limits or (None, None)
     if signed:
-        reach = float(np.abs(values).max()) or 1.0
+        reach = float(np.abs(limits or values).max()) or 1.0
         return ax.imshow(values, cmap=SIGNED, norm=TwoSlopeNorm(0, -reach, reach), aspect="auto")
-    return ax.imshow(values, cmap=VALUES, aspect="auto")
+    return ax.imshow(values, cmap=VALUES, vmin=low, vmax=high, aspect="auto")
 
 
 def _edge_letters(ax, axes):
@@ -89,7 +90,18 @@ def _edge_letters(ax, axes):
     ax.spines[:].set_visible(False)
 
 
-def tensor(ax, values, axes, *, rows=None, columns=None, fmt="{:.2f}", signed=False, title=None):
+def tensor(
+    ax,
+    values,
+    axes,
+    *,
+    rows=None,
+    columns=None,
+    fmt="{:.2f}",
+    signed=False,
+    limits=None,
+    title=None,
+):
     """Draw a small matrix as the book draws every tensor: a grid with its letters on its edges.
 
     Parameters
@@ -104,6 +116,8 @@ def tensor(ax, values, axes, *, rows=None, columns=None, fmt="{:.2f}", signed=Fa
         How a cell's number is written; ``""`` writes none.
     signed : bool
         Use the diverging map, centered on zero.
+    limits : (low, high), optional
+        The values at the ends of the color scale, for grids that are to be compared.
 
     Raises
     ------
@@ -116,7 +130,7 @@ def tensor(ax, values, axes, *, rows=None, columns=None, fmt="{:.2f}", signed=Fa
             f"axes = {axes!r} must hold one letter for each axis of values, of shape {values.shape}"
         )
     grid, axes = (values[None], " " + axes) if values.ndim == 1 else (values, axes)
-    image = _map(ax, grid, signed)
+    image = _map(ax, grid, signed, limits)
     _edge_letters(ax, axes)
     ax.set_xticks(range(grid.shape[1]), columns if columns is not None else [])
     ax.set_yticks(range(grid.shape[0]), rows if rows is not None else [])
@@ -126,8 +140,9 @@ def tensor(ax, values, axes, *, rows=None, columns=None, fmt="{:.2f}", signed=Fa
         ax.set_yticks(np.arange(1, grid.shape[0]) - 0.5, minor=True)
         ax.grid(which="minor", color="white", linewidth=1)
         for (i, j), value in np.ndenumerate(grid):
-            ink, value = _ink(image.cmap(image.norm(value))), round(float(value), 9) + 0.0  # no -0.00
-            ax.text(j, i, fmt.format(value), ha="center", va="center", color=ink, fontsize=9)
+            ink = _ink(image.cmap(image.norm(value)))
+            number = fmt.format(round(float(value), 9) + 0.0)  # never -0.00
+            ax.text(j, i, number, ha="center", va="center", color=ink, fontsize=9)
     if title:
         ax.set_title(title)
     return image
@@ -139,9 +154,7 @@ def matrix(ax, values, axes, *, rows=None, columns=None, signed=False, title=Non
     `label` names what the colors measure, with its unit. Attention maps use this too:
     queries on rows, keys on columns.
     """
-    image = tensor(
-        ax, values, axes, rows=rows, columns=columns, fmt="", signed=signed, title=title
-    )
+    image = tensor(ax, values, axes, rows=rows, columns=columns, fmt="", signed=signed, title=title)
     ax.figure.colorbar(image, ax=ax, label=label or "")
     return image
 
