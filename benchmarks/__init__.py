@@ -1,0 +1,1 @@
+"""Speed, measured against the libraries that readers would use otherwise: `make bench`."""
