@@ -1,8 +1,12 @@
 """`make execute`: what it stores, and when it stores nothing."""
 
+import base64
+import io
+
 import nbformat
 import pytest
 from nbformat import v4
+from PIL import Image
 
 from tools import execute, lint_outputs, stored
 
@@ -104,3 +108,17 @@ def test_a_digest_knows_code_and_outputs_but_not_the_address():
     digest = stored.digest(notebook)
     cells[1].outputs[0].text = "3"
     assert stored.digest(notebook) != digest
+
+
+def test_figures_are_stored_small_and_once(write):
+    path = write(
+        "import matplotlib.pyplot as plt",
+        "%matplotlib inline\nplt.imshow([[i * j for i in range(99)] for j in range(99)])\nplt.show()",
+    )
+    assert execute.execute(path) == ""
+    (output,) = nbformat.read(path, as_version=4).cells[1].outputs
+    png = output.data["image/png"]
+    figure = Image.open(io.BytesIO(base64.b64decode(png)))
+    assert figure.mode == "P"
+    assert len(figure.convert("RGB").getcolors(256)) > 50  # and not a picture of one color
+    assert stored.small_figure(png) == png

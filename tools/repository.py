@@ -17,7 +17,7 @@ SETUP_CELL = '''\
 REPOSITORY = "{address}"  # this book's address, filled in by `make repository NAME=owner/name`
 try:
     from minillm.notebook import setup
-except ModuleNotFoundError:  # in Colab: install the package; torch and numpy stay as they are
+except ModuleNotFoundError:  # in Colab, where torch and numpy stay as they are
     assert REPOSITORY, "set REPOSITORY to the address of this book's repository first"
     %pip install -q "minillm @ git+{{REPOSITORY}}"
     from minillm.notebook import setup
