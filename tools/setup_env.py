@@ -1,10 +1,11 @@
+# -*- coding: utf-8 -*-
 """Make the virtual environment `.venv`, or bring it up to date: `python3 tools/setup_env.py book|all`.
 
 `book` installs what building the pages needs (requirements-book.txt, no PyTorch); `all` installs
 everything and the package itself. Nothing is done when nothing changed: a stamp file remembers what
 was installed. Uses uv where there is one, pip otherwise. In CI the lock file fixes every version.
 
-This file must parse on any Python 3, so that an old one gets its one clear line.
+This file must parse on any Python, so that an old one gets its one clear line.
 """
 
 import hashlib
@@ -19,6 +20,11 @@ SCRIPTS = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(SCRIPTS, "python.exe" if os.name == "nt" else "python")
 TORCH = "torch==2.13.0"  # as in requirements.txt: tests hold the two equal
 NO_COMPILER = ("error: command 'gcc'", "error: command 'cc'", "error: command 'clang'", "Visual C++")
+
+
+def say(line):
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def fail(line):
@@ -79,7 +85,7 @@ def install_torch(uv, pip):
 
     Only Linux needs the choice: elsewhere the default build is the CPU's (macOS: the Apple GPU's).
     """
-    print("  PyTorch", flush=True)
+    say("  PyTorch")
     index = os.environ.get("TORCH_INDEX")
     if index:
         run(pip + [TORCH, "--index-url", index])
@@ -88,8 +94,8 @@ def install_torch(uv, pip):
     elif uv and run(pip + [TORCH, "--torch-backend", "cpu"], attempt=True):
         return
     elif not run([PYTHON, "-m", "pip", "install", "--quiet", TORCH + "+cpu"], attempt=True):
-        print("  (this package index has no CPU build of PyTorch: taking the default, large one;")
-        print("   to choose another, see the README: make test TORCH_INDEX=…)", flush=True)
+        say("  (this package index has no CPU build of PyTorch: taking the default, large one;")
+        say("   to choose another, see the README: make test TORCH_INDEX=…)")
         run(pip + [TORCH])
 
 
@@ -115,12 +121,12 @@ def main():
     pip = pip or [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     constraints = ["--constraint", lock[0]] if lock else []
 
-    print("setting up .venv with Python {}.{}.{}".format(*sys.version_info), flush=True)
+    say("setting up .venv with Python {}.{}.{}".format(*sys.version_info))
     if not os.path.exists(PYTHON) or not (read(book_stamp) or read(all_stamp)):
         make_venv(uv)
     if everything:
         install_torch(uv, pip)
-    print("  the book's tools" + (", and everything else" if everything else ""), flush=True)
+    say("  the book's tools" + (", and everything else" if everything else ""))
     requirements = "requirements.txt" if everything else "requirements-book.txt"
     run(pip + ["--requirement", requirements] + constraints)
     if everything:
