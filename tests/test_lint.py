@@ -15,7 +15,11 @@ What we build: the [logits](../book/glossary.md#term-logits)
 of [Bridle 1990](../book/references.md#bridle1990). See [below](#exercises).
 
 $$ y = {\\color{#0072B2}{T}} + 1 \\tag{1} $$"""
-FIGURE = {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 840x384 with 1 Axes>"}
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwAD"
+    "hgGAWjR9awAAAABJRU5ErkJggg=="
+)
+FIGURE = {"image/png": PIXEL, "text/plain": "<Figure size 840x384 with 1 Axes>"}
 QUIZ = '<section class="llm-quiz">' + "<li><p>question</p></li>" * 5 + "</section>"
 
 
