@@ -24,4 +24,4 @@ def test_numbers_are_those_of_the_text():
     rest = 1 - sum(n for _, n in counts.most_common(7)) / total
     assert re.search(rf">{others} others</text>.*?>{rest:.2f}<", FIGURE)
     p = counts["u"] / total
-    assert f"loss = −ln {p:.2f} = {-log(p):.2f} nats" in FIGURE
+    assert f"loss = −ln {p:.3f} = {-log(p):.2f} nats" in FIGURE
