@@ -1,7 +1,7 @@
-"""The one question that both halves ask of a number that a user passes: is it in its range?"""
+"""The questions that both halves ask of what a user passes: is it in its range, of its shape?"""
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 
 def check_range(name, value, *, low=0.0, high=math.inf):
@@ -43,4 +43,59 @@ def check_range(name, value, *, low=0.0, high=math.inf):
     return float(value)
 
 
-__all__ = ["check_range"]
+def check_sizes(**sizes):
+    """Raise unless every size is a positive integer.
+
+    Parameters
+    ----------
+    sizes : int, by name
+
+    Raises
+    ------
+    TypeError
+        If one is not an integer.
+    ValueError
+        If one is below 1.
+
+    Examples
+    --------
+    >>> check_sizes(n_layer=4, d_model=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: d_model = 0, expected a positive integer
+    """
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or isinstance(size, bool):
+            raise TypeError(f"{name} = {size!r}, expected a positive integer")
+        if size < 1:
+            raise ValueError(f"{name} = {size}, expected a positive integer")
+
+
+def check_last(name, x, size):
+    """Raise unless the last axis of an array or tensor has `size` entries.
+
+    Parameters
+    ----------
+    name : str
+        What `x` is called, for the message.
+    x : array or tensor (..., size)
+    size : int
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_last("x", np.zeros((2, 3)), 4)
+    Traceback (most recent call last):
+        ...
+    ValueError: x has shape (2, 3), expected (..., 4)
+    """
+    if tuple(x.shape[-1:]) != (size,):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}, expected (..., {size})")
+
+
+__all__ = ["check_last", "check_range", "check_sizes"]
