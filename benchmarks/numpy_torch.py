@@ -37,6 +37,33 @@ def loss_rows(rng):
     yield compare(what + ", twin", twin, "F.cross_entropy and backward", library)
 
 
+def activation_rows(rng):
+    """Activation and gradient inside a feed-forward layer, (B, T, 4C) float32."""
+    F = torch.nn.functional
+    library = {
+        "gelu": lambda z: F.gelu(z, approximate="tanh"),
+        "gelu_exact": F.gelu,
+        "relu2": lambda z: F.relu(z).square(),
+        "silu": F.silu,
+    }
+    x, dy = rng.standard_normal((2, B, T, 4 * C), dtype=np.float32)
+    z, dz = torch.tensor(x, requires_grad=True), torch.tensor(dy)
+    for name, own in library.items():
+        f = getattr(numpy_functional, name)
+        f_backward = getattr(numpy_functional, f"{name}_backward")
+
+        def theirs(own=own):
+            z.grad = None
+            own(z).backward(dz)
+
+        yield compare(
+            f"{name} and its gradient, ({B}, {T}, {4 * C}), NumPy",
+            lambda f=f, f_backward=f_backward: f_backward(dy, f(x)[1]),
+            "F.relu, squared, and backward" if name == "relu2" else "F's own and backward",
+            theirs,
+        )
+
+
 def optimizer_rows(rng):
     """One step over the matrices of four layers, float32: (C, C) and (4C, C) eight times each."""
     arrays = [rng.standard_normal(s, dtype=np.float32) for s in [(C, C), (4 * C, C)] * 8]
@@ -48,23 +75,27 @@ def optimizer_rows(rng):
         q.grad = torch.tensor(g)
 
     library = torch.optim.AdamW(torch_params, lr=1e-3)
-    for name in ("AdamW", "Muon"):
-        ours = getattr(numpy_optim, name)(numpy_params)
-        twin = getattr(torch_optim, name)(torch_params)
-        for half, optimizer in (("NumPy", ours), ("twin", twin)):
-            yield compare(
-                f"{name} step, 16 matrices, {half}",
-                lambda optimizer=optimizer: optimizer.step(1e-3),
-                "torch.optim.AdamW step",
-                library.step,
-                rounds=9,
-                repeats=10,
-            )
+    optimizers = {
+        "AdamW step, 16 matrices, NumPy": numpy_optim.AdamW(numpy_params),
+        "AdamW step, 16 matrices, twin": torch_optim.AdamW(torch_params),
+        "AdamW step, 16 matrices, twin, fused": torch_optim.AdamW(torch_params, fused=True),
+        "Muon step, 16 matrices, NumPy": numpy_optim.Muon(numpy_params),
+        "Muon step, 16 matrices, twin": torch_optim.Muon(torch_params),
+    }
+    for what, optimizer in optimizers.items():
+        yield compare(
+            what,
+            lambda optimizer=optimizer: optimizer.step(1e-3),
+            "torch.optim.AdamW step",
+            library.step,
+            rounds=9,
+            repeats=10,
+        )
 
 
 def main():
     rng = np.random.default_rng(0)
-    rows = [*loss_rows(rng), *optimizer_rows(rng)]
+    rows = [*loss_rows(rng), *activation_rows(rng), *optimizer_rows(rng)]
     record(rows)
     columns = ["threads", "what", "against", "ms", "ratio", "low", "high"]
     print(pd.DataFrame(rows)[columns].to_string(index=False))

@@ -6,8 +6,15 @@ The data's way, and where each part of it lives:
 
 =======================  ==============================================================
 `minillm.data`           the data sets: registry, verified download, offline stand-ins
-`minillm.numpy_nn`       by hand, forward and backward: `functional`, `optim`, `gradcheck`
+`minillm.tokenizer`      text to ids and back: characters, words, byte pairs
+`minillm.batches`        what a model is given: ids, targets, masks
+`minillm.config`         what a model is made of: a checked record for each kind
+`minillm.numpy_nn`       by hand, forward and backward: `functional`, `layers`, `recurrent`,
+                         `attention`, `transformer`, `models`, `optim`, `gradcheck`
 `minillm.torch_nn`       the twins: the same names, gradients from autograd
+`minillm.schedules`      the learning rate over time
+`minillm.weights`        copied between the halves, saved, loaded; `minillm.safetensors`
+                         is the file format, `minillm.checkpoints` loads GPT-2 and Llama
 `minillm.metrics`        entropy, perplexity, bits per byte, accuracy
 `minillm.plots`          the book's one figure style
 `minillm.live`           live controls that also work in a page without a kernel

@@ -29,8 +29,10 @@ class Batch:
 
     Raises
     ------
+    TypeError
+        If one is neither array nor tensor.
     ValueError
-        If shapes disagree.
+        If shapes disagree, or a mask is not bool.
 
     Examples
     --------
@@ -48,6 +50,10 @@ class Batch:
     source_mask: Any = None
 
     def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not hasattr(value, "dtype") and (value is not None or field.name == "ids"):
+                raise TypeError(f"{field.name} is {_kind(value)}, expected an array or a tensor")
         if len(self.ids.shape) != 2:
             raise ValueError(f"ids has shape {tuple(self.ids.shape)}, expected (B, T)")
         B, _ = shape = tuple(self.ids.shape)
@@ -58,21 +64,27 @@ class Batch:
         _check_mask("mask", self.mask, shape)
         if self.source is not None and (len(self.source.shape) != 2 or len(self.source) != B):
             raise ValueError(f"source has shape {tuple(self.source.shape)}, expected ({B}, S)")
-        if self.source_mask is not None:
-            shape = None if self.source is None else tuple(self.source.shape)
-            _check_mask("source_mask", self.source_mask, shape)
+        if self.source is not None:
+            _check_mask("source_mask", self.source_mask, tuple(self.source.shape))
+        elif self.source_mask is not None:
+            raise ValueError("source_mask without a source, expected both or neither")
 
     def to(self, device):
-        """The same batch as tensors on a `device` of PyTorch."""
+        """The same batch as tensors on a `device` of PyTorch, ids as int64."""
         import torch
 
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(
-            **{
-                name: None if v is None else torch.as_tensor(v).to(device, non_blocking=True)
-                for name, v in values.items()
-            }
-        )
+        values = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                value = torch.as_tensor(value).to(device, non_blocking=True)
+                value = value if "mask" in field.name else value.long()
+            values[field.name] = value
+        return Batch(**values)
+
+
+def _kind(value):
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _check_mask(name, mask, shape):

@@ -98,4 +98,31 @@ def check_last(name, x, size):
         raise ValueError(f"{name} has shape {tuple(x.shape)}, expected (..., {size})")
 
 
-__all__ = ["check_last", "check_range", "check_sizes"]
+def check_shape(name, x, shape):
+    """Raise unless an array or tensor has just this shape.
+
+    Parameters
+    ----------
+    name : str
+        What `x` is called, for the message.
+    x : array or tensor, any shape
+    shape : tuple of int
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_shape("state", np.zeros((2, 3)), (2, 4))
+    Traceback (most recent call last):
+        ...
+    ValueError: state has shape (2, 3), expected (2, 4)
+    """
+    if tuple(x.shape) != shape:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}, expected {shape}")
+
+
+__all__ = ["check_last", "check_range", "check_shape", "check_sizes"]

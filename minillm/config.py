@@ -6,7 +6,6 @@ d_model=128), rng=rng)`` builds the same model in either half.
 
 import dataclasses
 import json
-import math
 import typing
 from dataclasses import dataclass
 
@@ -29,8 +28,8 @@ class ModelConfig:
     vocab_size: int
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            _check_field(field, getattr(self, field.name))
+        for field in dataclasses.fields(self):  # a NumPy number becomes a plain one, for JSON
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
 
     @property
     def model(self):
@@ -53,14 +52,16 @@ class ModelConfig:
             If a field's type is wrong.
         """
         try:
-            values = dict(json.loads(text))
+            values = json.loads(text)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"text = {text[:40]!r}, expected a JSON object: {error}") from None
+            raise ValueError(f"text = {str(text)[:40]!r}, expected JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"text = {text[:40]!r}, expected a JSON object of options")  # noqa: TRY004
         kinds = {
             kind.__name__.removesuffix("Config"): kind for kind in ModelConfig.__subclasses__()
         }
         name = values.pop("model", None)
-        if name not in kinds:
+        if not isinstance(name, str) or name not in kinds:
             raise ValueError(f"model = {name!r}, expected one of {sorted(kinds)}")
         fields = {field.name: field for field in dataclasses.fields(kinds[name])}
         unknown = sorted(values.keys() - fields)
@@ -136,6 +137,8 @@ class TransformerConfig(ModelConfig):
     norm_eps: float = 1e-5
     position: str = "learned"  # or "sinusoidal", "rotary", "none"
     rotary_base: float = 10_000.0  # the longest wavelength is about 2 pi times this
+    rotary_factor: float = 1.0  # makes slow rotations slower yet, for a longer context
+    rotary_context: int | None = None  # with a factor above 1: the context before
     bias: bool = True  # in every linear map and LayerNorm
     dropout: float = 0.0  # on embeddings, attention weights and what each sublayer adds
     tied: bool = True  # output weights are the embedding
@@ -173,6 +176,8 @@ class TransformerConfig(ModelConfig):
         for ok, name, expected in [
             (self.n_head % self.n_kv_head == 0, "n_kv_head", f"a divisor of n_head = {self.n_head}"),
             (self.position != "rotary" or self.d_head % 2 == 0, "d_head", "an even number, for rotation"),
+            (self.rotary_factor >= 1, "rotary_factor", "at least 1"),
+            (self.rotary_factor == 1 or self.rotary_context, "rotary_context", "a number of positions"),
             (self.norm_weight or self.norm == "rmsnorm", "norm_weight", "True with a LayerNorm"),
             (not (both and self.n_class), "n_class", kind),
             (both or not self.source_vocab_size, "source_vocab_size", kind),
@@ -233,6 +238,7 @@ CHOICES = {
     "pool": ("mean", "first", "last"),
     "position": ("learned", "sinusoidal", "rotary", "none"),
 }
+RANGES = {"dropout": {"high": 1}, "rotary_base": {"low": 1}}
 
 
 def _expect(ok, name, value, expected):
@@ -240,20 +246,22 @@ def _expect(ok, name, value, expected):
         raise ValueError(f"{name} = {value!r}, expected {expected}")
 
 
-def _check_field(field, value):
-    """Raise unless the value of one field has its type and lies in its range."""
-    if value is None and field.default is None:
-        return
+def _checked(field, value):
+    """The value of one field; raise unless it has the field's type and lies in its range."""
+    if value is None and type(None) in typing.get_args(field.type):
+        return None
     kind = (typing.get_args(field.type) or [field.type])[0]  # int | None -> int
     if kind is str:
         _expect(value in CHOICES[field.name], field.name, value, f"one of {CHOICES[field.name]}")
-    elif kind is bool:
+        return value
+    if kind is bool:
         if not isinstance(value, bool):
             raise TypeError(f"{field.name} = {value!r}, expected True or False")
-    elif kind is float:
-        check_range(field.name, value, high=1 if field.name == "dropout" else math.inf)
-    else:
-        check_sizes(**{field.name: value})
+        return value
+    if kind is float:
+        return check_range(field.name, value, **RANGES.get(field.name, {}))
+    check_sizes(**{field.name: value})
+    return int(value)
 
 
 __all__ = [

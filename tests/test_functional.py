@@ -1,6 +1,7 @@
 """The formulas: by hand, their twins, PyTorch's own functions and finite differences all agree."""
 
 import inspect
+import math
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ UNARY = {
     "softmax": lambda x, axis: torch.softmax(x, axis),
     "log_softmax": lambda x, axis: torch.log_softmax(x, axis),
     "tanh": lambda x, axis: torch.tanh(x),
+    "sigmoid": lambda x, axis: torch.sigmoid(x),
 }
 
 
@@ -43,7 +45,7 @@ def test_function_of_one_array(name, seed, leading, size, scale, data):
     x = scale * rng.normal(size=(*leading, size))
     dy = rng.normal(size=x.shape)
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1), label="axis")
-    options = {} if name == "tanh" else {"axis": axis}
+    options = {"axis": axis} if name.endswith("softmax") else {}
 
     y = getattr(by_hand, name)(x, **options)
     dx = getattr(by_hand, f"{name}_backward")(dy, y, **options)
@@ -53,6 +55,226 @@ def test_function_of_one_array(name, seed, leading, size, scale, data):
         assert max_error(y, other_y) < 1e-10
         assert max_error(dx, other_dx) < 1e-10
     gradcheck(lambda x: (getattr(by_hand, name)(x, **options) * dy).sum(), x, dx)
+
+
+# Activations, which give back a cache besides: what is tested, by name, and PyTorch's own.
+ACTIVATIONS = {
+    "relu": torch.relu,
+    "relu2": lambda x: torch.relu(x) ** 2,
+    "gelu": lambda x: oracle.gelu(x, approximate="tanh"),
+    "gelu_exact": oracle.gelu,
+    "silu": oracle.silu,
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@properties
+@given(
+    seed=SEEDS,
+    shape=st.lists(st.integers(0, 3), max_size=4).map(tuple),  # scalars and empty batches too
+    scale=SCALES,
+)
+def test_activation(name, seed, shape, scale):
+    rng = np.random.default_rng(seed)
+    x = np.asarray(scale * rng.normal(size=shape))
+    x = np.where(np.abs(x) < 1e-4, 1e-4, x)  # away from the kink at 0
+    dy = np.asarray(rng.normal(size=shape))
+
+    y, cache = getattr(by_hand, name)(x)
+    dx = getattr(by_hand, f"{name}_backward")(dy, cache)
+
+    assert max_error(dx, getattr(by_hand, f"{name}_backward")(dy, cache)) == 0  # twice
+    for other in (getattr(twin, name), ACTIVATIONS[name]):
+        other_y, other_dx = autograd(other, x, dy=dy)
+        assert max_error(y, other_y) < 1e-10
+        assert max_error(dx, other_dx) < 1e-10
+    gradcheck(lambda x: (getattr(by_hand, name)(x)[0] * dy).sum(), x, np.asarray(dx))
+
+
+@properties
+@given(seed=SEEDS, shape=st.lists(st.integers(0, 3), max_size=3).map(tuple), scale=SCALES)
+def test_swiglu(seed, shape, scale):
+    rng = np.random.default_rng(seed)
+    gate, up, dy = (np.asarray(scale * rng.normal(size=shape)) for _ in range(3))
+    y, cache = by_hand.swiglu(gate, up)
+    gradients = by_hand.swiglu_backward(dy, cache)
+    for other in (twin.swiglu, lambda gate, up: oracle.silu(gate) * up):
+        for a, b in zip((y, *gradients), autograd(other, gate, up, dy=dy), strict=True):
+            assert max_error(a, b) < 1e-10
+    for array, gradient in zip((gate, up), gradients, strict=True):
+        gradcheck(lambda _: (by_hand.swiglu(gate, up)[0] * dy).sum(), array, np.asarray(gradient))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(np.float32, 2e-7), (np.float64, 1e-14)], ids=["float32", "float64"]
+)
+def test_normal_distribution(dtype, tolerance):
+    """The exact GELU against the standard library's erfc, one number at a time."""
+    x = np.linspace(-40, 40, 20_001).astype(dtype)
+    expected = [v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.tolist()]
+    y, _ = by_hand.gelu_exact(x)
+    assert y.dtype == dtype
+    assert max_error(y, expected) < tolerance
+    assert max_error(twin.gelu_exact(torch.tensor(x)).numpy(), expected) < tolerance
+    assert 2e-4 < np.abs(by_hand.gelu(x)[0] - y).max() < 5e-4  # as its docstring says
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", *ACTIVATIONS])
+def test_activation_far_from_zero(name, dtype):
+    """Neither overflow, which would warn, nor NaN; and NaN alone gives NaN."""
+    x = np.array([-1e9, -1e4, -90.0, 0.0, 90.0, 1e4, 1e9, np.nan], dtype)
+    result = getattr(by_hand, name)(x)
+    y, cache = result if name in ACTIVATIONS else (result, result)
+    dx = getattr(by_hand, f"{name}_backward")(np.ones_like(x), cache)
+    other_y, other_dx = autograd(getattr(twin, name), x)
+    np.testing.assert_allclose(y, other_y, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(dx[:-1], other_dx[:-1], rtol=1e-6, atol=1e-6)
+    assert np.isnan(y).tolist() == np.isnan(x).tolist()
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("half", ["numpy", "torch"])
+def test_dropout(half, p):
+    if half == "numpy":
+        f, x, rng = by_hand, np.ones((100, 200), np.float32), np.random.default_rng(0)
+    else:
+        f, x, rng = twin, torch.ones(100, 200), torch.Generator().manual_seed(0)
+    mask = np.asarray(f.dropout_mask(x, p, rng))
+    assert mask.shape == x.shape and mask.dtype == np.float32
+    assert set(np.unique(mask).tolist()) == ({0.0, float(np.float32(1 / (1 - p)))} if p else {1.0})
+    assert abs(mask.mean() - 1) <= 6 * np.sqrt(p / (1 - p) / mask.size)  # six standard deviations
+    assert (mask != np.asarray(f.dropout_mask(x, p, rng))).any() == (p > 0)  # drawn anew
+
+
+def test_dropout_uses_the_mask(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 4))
+    mask = by_hand.dropout_mask(x, 0.5, rng)
+    monkeypatch.setattr(by_hand, "dropout_mask", lambda like, p, rng: mask)
+    monkeypatch.setattr(twin, "dropout_mask", lambda like, p, rng: torch.tensor(mask))
+    y, cache = by_hand.dropout(x, 0.5, rng)
+    dx = by_hand.dropout_backward(dy, cache)
+    other_y, other_dx = autograd(lambda x: twin.dropout(x, 0.5, torch.Generator()), x, dy=dy)
+    assert (y == x * mask).all() and (y == other_y).all()
+    assert (dx == dy * mask).all() and (dx == other_dx).all()
+
+
+def test_no_dropout():
+    """Without a generator, or with p = 0, nothing happens and nothing is drawn."""
+    x, rng = np.ones(3), np.random.default_rng(0)
+    before = rng.bit_generator.state
+    for p, given_rng in ((0.0, rng), (0.5, None)):
+        y, mask = by_hand.dropout(x, p, given_rng)
+        assert y is x and mask is None
+        assert by_hand.dropout_backward(x, mask) is x
+    assert rng.bit_generator.state == before
+    x = torch.ones(3)
+    assert twin.dropout(x, 0.0, torch.Generator()) is x
+    assert twin.dropout(x, 0.5, None) is x
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # the compiler's
+def test_dropout_in_a_compiled_graph():
+    """A compiler cannot draw from our generator: it leaves the draw as it is and goes on behind."""
+
+    def f(x, rng):
+        return (twin.gelu(twin.dropout(twin.gelu(x), 0.5, rng)) ** 2).sum()
+
+    def run(f):
+        x = torch.linspace(-3, 3, 50, requires_grad=True)
+        y = f(x, torch.Generator().manual_seed(0))
+        y.backward()
+        return y, x.grad
+
+    torch._dynamo.reset()
+    plain, compiled = run(f), run(torch.compile(f, backend="eager"))
+    assert all(torch.equal(a, b) for a, b in zip(plain, compiled, strict=True))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2  # before and behind
+
+
+@properties
+@given(
+    seed=SEEDS,
+    leading=LEADING,
+    T=st.integers(1, 5),
+    K=st.sampled_from([2, 4, 10]),
+    base=st.sampled_from([1.0, 100.0, 10000.0]),
+)
+def test_rotation(seed, leading, T, K, base):
+    rng = np.random.default_rng(seed)
+    positions = rng.integers(0, 5000, size=(*leading, T))
+    x, dy = rng.normal(size=(2, *leading, T, K))
+    cos, sin = by_hand.rotary_tables(positions, K, base, dtype=np.float64)
+    y = by_hand.rotate(x, cos, sin)
+    dx = by_hand.rotate_backward(dy, cos, sin)
+
+    twins = twin.rotary_tables(torch.tensor(positions), K, base, dtype=torch.float64)
+    assert cos.shape == sin.shape == (*leading, T, K // 2)
+    assert max_error(np.stack([cos, sin]), torch.stack(twins).numpy()) < 1e-10
+    other_y, other_dx = autograd(lambda x: twin.rotate(x, *twins), x, dy=dy)
+    assert max_error(y, other_y) < 1e-10
+    assert max_error(dx, other_dx) < 1e-10
+    gradcheck(lambda x: (by_hand.rotate(x, cos, sin) * dy).sum(), x, dx)
+
+    # As complex numbers: a turn is a product with exp(i angle).
+    turns = np.exp(1j * positions[..., None] * base ** (-np.arange(0, K, 2) / K))
+    turned = (x[..., : K // 2] + 1j * x[..., K // 2 :]) * turns
+    assert max_error(y, np.concatenate([turned.real, turned.imag], -1)) < 1e-10
+
+
+def test_rotation_is_that_of_transformers():
+    from transformers.models.llama import modeling_llama as llama
+
+    config = llama.LlamaConfig(
+        hidden_size=32,
+        num_attention_heads=4,
+        rope_parameters={"rope_type": "default", "rope_theta": 5e5},
+    )
+    positions = torch.tensor([[0, 1, 7, 500], [3, 4, 5, 6]])  # (B, T)
+    q, k = torch.randn(2, 2, 4, 4, 8, generator=torch.Generator().manual_seed(0))  # (B, H, T, K)
+    tables = llama.LlamaRotaryEmbedding(config)(q, positions)
+    expected = llama.apply_rotary_pos_emb(q, k, *tables)
+    cos, sin = (table[:, None] for table in twin.rotary_tables(positions, 8, 5e5))
+    for x, y in zip((q, k), expected, strict=True):
+        assert max_error(twin.rotate(x, cos, sin), y) < 1e-4  # theirs finds angles in float32
+
+
+def test_rotated_vectors_see_distances():
+    """The product of a rotated query and key depends on how far apart they are, not on where."""
+    rng = np.random.default_rng(0)
+    q, k = rng.normal(size=(2, 1, 8))
+
+    def product(at, distance):
+        turned = [
+            by_hand.rotate(x, *by_hand.rotary_tables(np.array([place]), 8, dtype=np.float64))
+            for x, place in ((q, at + distance), (k, at))
+        ]
+        return (turned[0] * turned[1]).sum()
+
+    assert max_error(product(0, 0), (q * k).sum()) < 1e-12
+    for distance in (1, 2, 30):
+        assert max_error(product(0, distance), product(1000, distance)) < 1e-10
+        assert abs(product(0, distance) - product(0, 0)) > 1e-3
+
+
+@pytest.mark.parametrize("positions", [[0, 1, 2], [[5, 1_000_000]], 7], ids=str)
+@pytest.mark.parametrize("d_model", [2, 6])
+def test_sinusoidal(positions, d_model):
+    positions = np.array(positions)
+    table = by_hand.sinusoidal(positions, d_model, dtype=np.float64)
+    assert table.shape == (*positions.shape, d_model)
+    for place in np.ndindex(positions.shape):
+        for i in range(d_model // 2):
+            angle = int(positions[place]) / 10000 ** (2 * i / d_model)
+            assert np.isclose(table[place][2 * i], math.sin(angle), atol=1e-9)
+            assert np.isclose(table[place][2 * i + 1], math.cos(angle), atol=1e-9)
+    theirs = twin.sinusoidal(torch.tensor(positions), d_model, dtype=torch.float64)
+    assert max_error(table, theirs) < 1e-9
+    for half, array in ((by_hand, np.asarray), (twin, torch.tensor)):
+        in_float32 = np.asarray(half.sinusoidal(array(positions), d_model))
+        assert in_float32.dtype == np.float32  # rounded at the end, so far positions are right too
+        assert np.abs(in_float32 - table).max() < 1e-7
 
 
 @properties
@@ -175,12 +397,21 @@ def test_dtypes_stay(dtype):
     loss, cache = by_hand.cross_entropy(logits, ids, label_smoothing=0.1, z_loss=0.1)
     dlogits = by_hand.cross_entropy_backward(cache, scale=0.5)
     y = by_hand.softmax(x)
+    turns = by_hand.rotary_tables(np.arange(3), 4, dtype=dtype)
     results = [
+        *turns, by_hand.rotate(x, *turns), by_hand.rotate_backward(x, *turns),
+        by_hand.sinusoidal(np.arange(3), 4, dtype=dtype), by_hand.sigmoid(x),
+        by_hand.sigmoid_backward(x, y), by_hand.dropout(x, 0.3, rng)[0],
+        by_hand.dropout_mask(x, 0.3, rng), by_hand.swiglu(x, x)[0],
+        *by_hand.swiglu_backward(x, by_hand.swiglu(x, x)[1]),
         logits, loss, dlogits, y, by_hand.logsumexp(x), by_hand.log_softmax(x), by_hand.tanh(x),
         by_hand.softmax_backward(x, y), by_hand.log_softmax_backward(x, y),
         by_hand.tanh_backward(x, y), by_hand.embedding(ids, weight),
         by_hand.embedding_backward(x, ids, 5), *by_hand.linear_backward(dlogits, x, weight),
     ]  # fmt: skip
+    for name in ACTIVATIONS:
+        activation, cache = getattr(by_hand, name)(x)
+        results += [activation, getattr(by_hand, f"{name}_backward")(x, cache)]
     assert [r.dtype for r in results] == [np.dtype(dtype)] * len(results)
     twins = torch.tensor(logits), torch.tensor(ids)
     assert twin.cross_entropy(*twins, label_smoothing=0.1, z_loss=0.1).dtype == twins[0].dtype
@@ -274,6 +505,17 @@ BAD = [
      ValueError, "ids holds -1"),
     ("ids not integers", lambda f, a: f.embedding(a(np.array([1.0])), a(np.ones((9, 2)))),
      TypeError, "ids has dtype"),
+    ("all dropped", lambda f, a: f.dropout(a(np.ones(3)), 1.0, None), ValueError, "0 <= p < 1"),
+    ("dropped more than all", lambda f, a: f.dropout_mask(a(np.ones(3)), 1.5, None),
+     ValueError, "p = 1.5"),
+    ("dropout no number", lambda f, a: f.dropout(a(np.ones(3)), "a", None), TypeError, "p = 'a'"),
+    ("odd head", lambda f, a: f.rotary_tables(a(np.arange(3)), 5), ValueError, "d_head = 5"),
+    ("no channels", lambda f, a: f.sinusoidal(a(np.arange(3)), 0), ValueError, "d_model = 0"),
+    ("base below 1", lambda f, a: f.rotary_tables(a(np.arange(3)), 4, 0.5),
+     ValueError, "base = 0.5"),
+    ("tables of another width", lambda f, a: f.rotate(
+        a(np.ones((2, 3, 8))), a(np.ones((3, 3))), a(np.ones((3, 3)))),
+     ValueError, "x has shape (2, 3, 8) and the tables (3, 3)"),
 ]  # fmt: skip
 
 
@@ -295,6 +537,8 @@ def test_a_gpu_need_not_wait():
     loss.backward()
     assert loss.shape == () and logits.grad.shape == logits.shape
     assert twin.embedding(targets, torch.empty(7, 4, device="meta")).shape == (2, 3, 4)
+    assert twin.rotate(logits[..., :4], *twin.rotary_tables(targets, 4)).shape == (2, 3, 4)
+    assert twin.sinusoidal(targets, 4).device.type == "meta"
 
 
 def test_halves_mirror_each_other():

@@ -88,6 +88,7 @@ def test_same_steps(name, options):
     ours = run_by_hand(lambda p: getattr(by_hand, name)(p, **options), start, noise)
     others = [
         run_in_torch(lambda p: getattr(twin, name)(p, **options), start, noise),
+        run_in_torch(lambda p: getattr(twin, name)(p, **options, fused=True), start, noise),
         run_in_torch(lambda p: getattr(torch.optim, own_of_torch)(p, **options), start, noise),
     ]
     for theirs in others:
@@ -153,6 +154,50 @@ def test_newton_schulz(shape):
     assert max_error(o, twin.newton_schulz(torch.tensor(g))) < 1e-10
     in_float32 = by_hand.newton_schulz(g.astype(np.float32))
     assert in_float32.dtype == np.float32 and max_error(o, in_float32) < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 8), (8, 3), (5, 4), (1, 6)], ids=str)
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_stacks_of_matrices(shape, steps):
+    """A stack is as good as one after another; its matrices have lengths of their own."""
+    g = (
+        np.random.default_rng(0).normal(size=(2, 3, *shape))
+        * np.array([1e-3, 1.0, 1e3])[:, None, None]
+    )
+    stacked = by_hand.newton_schulz(g, steps)
+    assert max_error(stacked, twin.newton_schulz(torch.tensor(g), steps)) < 1e-10
+    for place in np.ndindex(2, 3):
+        assert max_error(stacked[place], orthogonalized_by_svd(g[place], steps)) < 1e-10
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 256), (256, 64)], ids=str)
+@pytest.mark.parametrize("smallest", [1.0, 1e-2, 1e-8])
+@pytest.mark.parametrize("half", [by_hand, twin], ids=["numpy", "torch"])
+def test_newton_schulz_in_float32(shape, smallest, half):
+    """Singular values far apart, or nearly zero, do no harm: also where x x^T is what is iterated."""
+    rng = np.random.default_rng(0)
+    u = np.linalg.qr(rng.normal(size=(shape[0], 64)))[0]
+    v = np.linalg.qr(rng.normal(size=(shape[1], 64)))[0]
+    g = u * np.geomspace(1, smallest, 64) @ v.T
+    array = np.asarray if half is by_hand else torch.tensor
+    o = np.asarray(half.newton_schulz(array(g.astype(np.float32))))
+    assert o.dtype == np.float32
+    assert np.linalg.norm(o - orthogonalized_by_svd(g, 5), 2) < 2e-3  # the largest singular value
+
+
+def test_muon_works_on_stacks_of_one_shape(monkeypatch):
+    shapes = [(3, 4), (4, 3), (3, 4), (2, 2), (3, 4)]
+    start, noise = problem(shapes)
+    seen = []
+    newton_schulz = by_hand.newton_schulz
+    monkeypatch.setattr(
+        by_hand, "newton_schulz", lambda g, steps: seen.append(g.shape) or newton_schulz(g, steps)
+    )
+    together = run_by_hand(by_hand.Muon, start, noise)
+    assert set(seen) == {(3, 3, 4), (1, 4, 3), (1, 2, 2)} and len(seen) == 3 * STEPS
+    for i, a in enumerate(together):
+        (alone,) = run_by_hand(by_hand.Muon, [start[i]], [[n[i]] for n in noise])
+        assert max_error(a, alone) < 1e-12
 
 
 def test_no_gradient_no_step():
@@ -223,10 +268,11 @@ def test_tensors_keep_their_dtype_and_graph():
         assert (w < 1).all()
 
 
-def test_no_gradient_counts_as_zeros():
+@pytest.mark.parametrize("fused", [False, True])
+def test_no_gradient_counts_as_zeros(fused):
     """A parameter that a loss does not use: PyTorch has None for its gradient, NumPy zeros."""
     a, b = Parameter(np.ones(2)), torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
-    ours, theirs = by_hand.Adam([a]), twin.Adam([b])
+    ours, theirs = by_hand.Adam([a]), twin.Adam([b], fused=fused)
     for g in (3.0, None, -1.0):
         ours.zero_grad(), theirs.zero_grad()
         if g is not None:
@@ -234,6 +280,101 @@ def test_no_gradient_counts_as_zeros():
             b.grad = torch.full_like(b, g)
         ours.step(0.1), theirs.step(0.1)
     assert max_error(a.data, b.detach()) < 1e-10
+
+
+def fused(half):
+    """The option, where there is one."""
+    return {"fused": True} if half is twin else {}
+
+
+# What can be saved and resumed, in either half, for three matrices.
+RESUMABLE = {
+    "SGD": lambda f, p: f.SGD(p, momentum=0.9),
+    "RMSProp": lambda f, p: f.RMSProp(p),
+    "Adam": lambda f, p: f.Adam(p),
+    "AdamW": lambda f, p: f.AdamW(p),
+    "SGD, fused": lambda f, p: f.SGD(p, momentum=0.9, **fused(f)),
+    "RMSProp, fused": lambda f, p: f.RMSProp(p, **fused(f)),
+    "AdamW, fused": lambda f, p: f.AdamW(p, **fused(f)),
+    "Muon": lambda f, p: f.Muon(p),
+    "Together": lambda f, p: f.Together([(f.Muon(p[:2]), 1.0), (f.AdamW(p[2:]), 0.2)]),
+}
+MATRICES = [(3, 4), (4, 3), (2, 2)]
+
+
+def params_of(half, arrays):
+    if half is by_hand:
+        return [Parameter(a.copy()) for a in arrays]
+    return [torch.nn.Parameter(torch.tensor(a)) for a in arrays]
+
+
+def array_of(half):
+    return np.asarray if half is by_hand else torch.as_tensor
+
+
+def set_gradients(half, params, noises):
+    for p, n in zip(params, noises, strict=True):
+        p.grad = gradient(p.data if half is by_hand else p.detach(), array_of(half)(n))
+
+
+def go_on(half, optimizer, params, noise):
+    """Take a step for each element of `noise`."""
+    for t, noises in enumerate(noise):
+        set_gradients(half, params, noises)
+        optimizer.step(0.05 / (1 + t))
+
+
+@pytest.mark.parametrize("other_half", [False, True], ids=["same half", "other half"])
+@pytest.mark.parametrize("half", [by_hand, twin], ids=["numpy", "torch"])
+@pytest.mark.parametrize("name", RESUMABLE)
+def test_resumed_is_uninterrupted(name, half, other_half):
+    """Bit for bit; carried across to the other half, up to rounding."""
+    start, noise = problem(MATRICES)
+    params = params_of(half, start)
+    optimizer = RESUMABLE[name](half, params)
+    go_on(half, optimizer, params, noise[:4])
+    saved, at = optimizer.state(), [np.asarray(p.data).copy() for p in params]
+    go_on(half, optimizer, params, noise[4:])
+
+    new = (twin if half is by_hand else by_hand) if other_half else half
+    resumed = params_of(new, at)
+    fresh = RESUMABLE[name](new, resumed)
+    fresh.load_state({n: array_of(new)(s) for n, s in saved.items()})
+    go_on(new, fresh, resumed, noise[4:])
+
+    pairs = [(p.data, q.data) for p, q in zip(params, resumed, strict=True)]
+    end, its_end = optimizer.state(), fresh.state()
+    assert list(end) == list(its_end)
+    for a, b in [*pairs, *((end[n], its_end[n]) for n in end)]:
+        assert max_error(np.asarray(a), np.asarray(b)) <= (1e-10 if other_half else 0)
+    assert any((np.asarray(saved[n]) != np.asarray(end[n])).any() for n in saved)  # it is a copy
+
+
+def test_names_of_a_state():
+    params = params_of(by_hand, [np.ones((2, 3)), np.ones(4)])
+    assert list(by_hand.Adam(params).state()) == ["t", "mean.0", "mean.1", "square.0", "square.1"]
+    both = by_hand.Together([(by_hand.Muon(params[:1]), 1.0), (by_hand.SGD(params[1:]), 0.5)])
+    assert {n: s.shape for n, s in both.state().items()} == {
+        "0.t": (), "0.velocity.0": (2, 3), "1.t": (), "1.velocity.0": (4,)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("half", [by_hand, twin], ids=["numpy", "torch"])
+def test_together(half):
+    """Each part moves as it would alone, with its share of the learning rate."""
+    start, noise = problem(MATRICES)
+    apart, joined = params_of(half, start), params_of(half, start)
+    muon, adamw = half.Muon(apart[:2]), half.AdamW(apart[2:])
+    together = half.Together([(half.Muon(joined[:2]), 1.0), (half.AdamW(joined[2:]), 0.2)])
+    for noises in noise:
+        for params in (apart, joined):
+            set_gradients(half, params, noises)
+        muon.step(0.1), adamw.step(0.02), together.step(0.1)
+    for a, b, x in zip(apart, joined, start, strict=True):
+        assert max_error(np.asarray(a.data), np.asarray(b.data)) < 1e-12
+        assert max_error(np.asarray(a.data), x) > 1e-2
+    together.zero_grad()
+    assert not any(p.grad is not None and np.asarray(p.grad).any() for p in joined)
 
 
 @pytest.mark.parametrize("max_norm", [1e-3, 1.0, 1e3])
@@ -280,12 +421,27 @@ BAD = [
     ("what else", lambda f, p: f.Muon([p]), ValueError, "AdamW"),
     ("iterations", lambda f, p: f.Muon([p], ns_steps=0), ValueError, "ns_steps = 0"),
     ("no matrix", lambda f, p: f.newton_schulz(p.data), ValueError, "(4,)"),
+    ("no steps", lambda f, p: f.newton_schulz(p.data[None], 0), ValueError, "steps = 0"),
     ("lr negative", lambda f, p: f.SGD([p]).step(-0.1), ValueError, "lr = -0.1"),
     ("lr infinite", lambda f, p: f.SGD([p]).step(np.inf), ValueError, "lr = inf"),
     ("lr no number", lambda f, p: f.SGD([p]).step("fast"), TypeError, "lr = 'fast'"),
     ("norm", lambda f, p: f.clip_grad_norm([p], 0.0), ValueError, "max_norm = 0"),
+    ("state of another rule", lambda f, p: f.SGD([p]).load_state(f.Adam([p]).state()),
+     ValueError, "state['mean.0'] has shape (4,), expected None"),
+    ("state of too few", lambda f, p: f.SGD([p]).load_state({"t": f.SGD([p]).state()["t"]}),
+     ValueError, "state['velocity.0'] has shape None, expected (4,)"),
+    ("state of another shape", lambda f, p: f.SGD([p]).load_state(
+        f.SGD([p]).state() | {"velocity.0": p.data[:3]}),
+     ValueError, "state['velocity.0'] has shape (3,), expected (4,)"),
+    ("state of one part", lambda f, p: f.Together([(f.SGD([p]), 1.0)]).load_state(
+        f.SGD([p]).state()), ValueError, "expected"),
+    ("no parts", lambda f, p: f.Together([]), ValueError, "params is empty"),
+    ("shared", lambda f, p: f.Together([(f.SGD([p]), 1.0), (f.Adam([p]), 1.0)]),
+     ValueError, "same Parameter twice"),
+    ("factor", lambda f, p: f.Together([(f.SGD([p]), -1.0)]), ValueError, "factor = -1"),
+    ("part", lambda f, p: f.Together([(p, 1.0)]), TypeError, "expected an Optimizer"),
     ("no rule", lambda f, p: f.Optimizer([p]).step(0.1), NotImplementedError, "no update(lr)"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("half", [by_hand, twin], ids=["numpy", "torch"])
@@ -315,8 +471,9 @@ def test_halves_mirror_each_other():
     assert twin.__all__ == by_hand.__all__
     for name in twin.__all__:
         ours, theirs = getattr(by_hand, name), getattr(twin, name)
-        assert inspect.signature(ours) == inspect.signature(theirs), name
+        arguments = [p for p in inspect.signature(theirs).parameters.values() if p.name != "fused"]
+        assert list(inspect.signature(ours).parameters.values()) == arguments, name
         if inspect.isclass(ours):
             assert [n for n in vars(ours) if n != "__doc__"] == [
-                n for n in vars(theirs) if n != "__doc__"
+                n for n in vars(theirs) if n not in ("__doc__", "own_of_torch")
             ]

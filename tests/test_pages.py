@@ -10,9 +10,13 @@ import pytest
 import yaml
 from page_check import ROOT, look, opened
 
+from book._ext import api_source
+
 SITE = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-PAGES = [TOC["root"]] + [page["file"] for part in TOC["parts"] for page in part["chapters"]]
+CHAPTERS = [page for part in TOC["parts"] for page in part["chapters"]]
+SECTIONS = [section for page in CHAPTERS for section in page.get("sections", [])]
+PAGES = [TOC["root"]] + [page["file"] for page in CHAPTERS + SECTIONS]
 OTHER_PAGES = ["genindex", "search"]  # made by Sphinx
 WIDTHS = (360, 1280)
 
@@ -21,6 +25,7 @@ def sources():
     """The files that the site is made from."""
     yield from (ROOT / name for name in ("_config.yml", "_toc.yml", "pyproject.toml"))
     yield from (ROOT / "notebooks").glob("*.ipynb")
+    yield from (ROOT / "minillm").rglob("*.py")  # the package's pages
     for folder, folders, files in os.walk(ROOT / "book"):
         folders[:] = [name for name in folders if name not in ("node_modules", "__pycache__")]
         yield from (Path(folder, name) for name in files)
@@ -78,6 +83,25 @@ def test_search_finds_a_word_from_a_folder(chromium, moved):
     url = (moved / "search.html").as_uri() + "?q=glossary"
     with opened(chromium, url, 1280, moved.as_uri()) as (page, complaints):
         page.wait_for_selector("#search-results li", timeout=5000)
+        assert not complaints, "\n".join(complaints)
+
+
+def test_every_public_name_has_an_entry(site):
+    entries = set()
+    for page in (page for page in PAGES if page.startswith("book/api/")):
+        html = (site / f"{page}.html").read_text(encoding="utf-8")
+        entries |= set(re.findall(r'<dt class="sig [^>]*\sid="([^"]+)"', html))
+    modules = api_source.public_modules()
+    names = {f"{name}.{thing.name}" for name in modules for thing in api_source.members(name)}
+    assert names - entries == set()
+
+
+def test_search_finds_a_name_of_the_package(chromium, moved):
+    url = (moved / "search.html").as_uri() + "?q=log_softmax"
+    with opened(chromium, url, 1280, moved.as_uri()) as (page, complaints):
+        page.wait_for_selector(
+            "#search-results li a[href*='functional.html#minillm']", timeout=5000
+        )
         assert not complaints, "\n".join(complaints)
 
 

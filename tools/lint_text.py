@@ -5,6 +5,7 @@ import re
 import nbformat
 import yaml
 
+from book._ext.api_source import members
 from minillm.plots import AXIS
 
 MYST = {
@@ -51,7 +52,7 @@ def slug(title):
 
 
 def anchors(path):
-    """The anchors of a page: of headings, of a glossary's terms, of a bibliography's entries."""
+    """The anchors of a page: headings, a glossary's terms, a bibliography's entries, names."""
     if path.suffix == ".ipynb":
         return {slug(title) for _, title in headings(nbformat.read(path, as_version=4))}
     text = path.read_text("utf-8")
@@ -59,6 +60,8 @@ def anchors(path):
     found |= set(re.findall(r"(?m)^\(([\w:.-]+)\)=", text))
     for terms in re.findall(r"(?ms)^```\{glossary\}\n(.*?)^```", text):
         found |= {"term-" + slug(term) for term in re.findall(r"(?m)^(\w.*)$", terms)}
+    for modules in re.findall(r"(?m)^```\{api\} (.*)$", text):
+        found |= {f"{m}.{thing.name}" for m in modules.split() for thing in members(m)}
     if "{bibliography}" in text:
         entries = (path.parent / "references.bib").read_text("utf-8")
         found |= set(re.findall(r"(?m)^@\w+\{([^,\s]+),", entries))

@@ -27,6 +27,15 @@ VENDOR = {
 }
 
 
+# The theme chooses light or dark after the page is drawn, when borders that come with the colors move
+# the text. This is done before.
+EARLY = """{
+  const page = document.documentElement.dataset;
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  if (page.theme === "auto") page.theme = dark ? "dark" : "light";
+}"""
+
+
 def copy_vendor(app):
     """Install the packages if need be, and copy what the pages use beside them."""
     if app.builder.format != "html":
@@ -79,6 +88,7 @@ def mark_built(app, exception):
 
 def setup(app):
     app.add_config_value("frame_digest", frame_digest(), "html")
+    app.add_js_file(None, body=EARLY)
     app.connect("config-inited", remove_thebe)
     app.connect("builder-inited", copy_vendor)
     disconnect(app, mermaid, "install_js")

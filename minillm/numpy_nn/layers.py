@@ -65,7 +65,14 @@ class Module:
         """Change all parameters to `dtype`, in place, their gradients to zeros; return self.
 
         Layers start in float32; float64 is for checking gradients.
+
+        Raises
+        ------
+        TypeError
+            If `dtype` is not one of floating-point numbers.
         """
+        if not np.issubdtype(dtype, np.floating):
+            raise TypeError(f"dtype = {dtype}, expected one of floating-point numbers")
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = np.zeros_like(parameter.data)
@@ -253,7 +260,7 @@ class Dropout(Module):
     --------
     >>> y, _ = Dropout(0.5).forward(np.ones(6), rng=np.random.default_rng(0))
     >>> y
-    array([2., 0., 0., 0., 2., 2.])
+    array([2., 2., 2., 0., 0., 0.])
     """
 
     def __init__(self, p):

@@ -6,6 +6,7 @@ A model defines `forward`, `backward`, `new_cache` and `next_logits`; the rest f
 Shape letters: B batch, T position, V vocabulary.
 """
 
+from minillm.config import ModelConfig
 from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.layers import Module
 
@@ -27,20 +28,30 @@ class LanguageModel(Module):
     >>> import numpy as np
     >>> from minillm.batches import Batch
     >>> from minillm.numpy_nn.parameter import Parameter
+    >>> from minillm.config import ModelConfig
+    >>> class ConstantConfig(ModelConfig):
+    ...     pass  # one score for each token
     >>> class Constant(LanguageModel):  # the frequencies of tokens, whatever came before
-    ...     def __init__(self, vocab_size):
-    ...         self.scores = Parameter(np.zeros(vocab_size))
+    ...     def __init__(self, config):
+    ...         super().__init__(config)
+    ...         self.scores = Parameter(np.zeros(config.vocab_size))
     ...     def forward(self, batch, *, rng=None):
     ...         return np.zeros((*batch.ids.shape, 1)) + self.scores.data, None
     ...     def backward(self, dlogits, cache):
     ...         self.scores.grad += dlogits.sum((0, 1))
-    >>> model = Constant(4)
+    >>> model = Constant(ConstantConfig(vocab_size=4))
     >>> batch = Batch(np.array([[0, 1]]), targets=np.array([[1, 1]]))
     >>> float(round(model.loss_and_grads(batch), 4))  # ln 4
     1.3863
     >>> model.scores.grad
     array([ 0.25, -0.75,  0.25,  0.25])
     """
+
+    def __init__(self, config):
+        if not isinstance(config, ModelConfig) or config.model not in _names(self):
+            kind = type(config).__name__
+            raise TypeError(f"config is a {kind}, expected a {type(self).__name__}Config")
+        self.config = config
 
     def loss_and_grads(
         self, batch, *, scale=1.0, rng=None, label_smoothing=0.0, z_loss=0.0, state=None
@@ -89,6 +100,11 @@ class LanguageModel(Module):
     def logits(self, batch):
         """The scores of what may come next at each position: (B, T, V); of labels: (B, classes)."""
         return self.forward(batch)[0]
+
+
+def _names(model):
+    """The names of a model's class and of those that it derives from."""
+    return {kind.__name__ for kind in type(model).__mro__}
 
 
 def _targets(batch):

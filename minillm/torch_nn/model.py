@@ -9,6 +9,7 @@ Shape letters: B batch, T position, V vocabulary.
 import torch
 from torch import nn
 
+from minillm.config import ModelConfig
 from minillm.torch_nn import functional as F
 
 
@@ -26,19 +27,29 @@ class LanguageModel(nn.Module):
     Examples
     --------
     >>> from minillm.batches import Batch
+    >>> from minillm.config import ModelConfig
+    >>> class ConstantConfig(ModelConfig):
+    ...     pass  # one score for each token
     >>> class Constant(LanguageModel):  # the frequencies of tokens, whatever came before
-    ...     def __init__(self, vocab_size):
-    ...         super().__init__()
-    ...         self.scores = nn.Parameter(torch.zeros(vocab_size))
+    ...     def __init__(self, config):
+    ...         super().__init__(config)
+    ...         self.scores = nn.Parameter(torch.zeros(config.vocab_size))
     ...     def forward(self, batch, *, rng=None):
     ...         return torch.zeros((*batch.ids.shape, 1)) + self.scores
-    >>> model = Constant(4)
+    >>> model = Constant(ConstantConfig(vocab_size=4))
     >>> batch = Batch(torch.tensor([[0, 1]]), targets=torch.tensor([[1, 1]]))
     >>> model.loss_and_grads(batch)  # ln 4
     tensor(1.3863)
     >>> model.scores.grad
     tensor([ 0.2500, -0.7500,  0.2500,  0.2500])
     """
+
+    def __init__(self, config):
+        super().__init__()
+        if not isinstance(config, ModelConfig) or config.model not in _names(self):
+            kind = type(config).__name__
+            raise TypeError(f"config is a {kind}, expected a {type(self).__name__}Config")
+        self.config = config
 
     def loss_and_grads(
         self, batch, *, scale=1.0, rng=None, label_smoothing=0.0, z_loss=0.0, state=None
@@ -89,6 +100,11 @@ class LanguageModel(nn.Module):
     def logits(self, batch):
         """The scores of what may come next at each position: (B, T, V); of labels: (B, classes)."""
         return self(batch)
+
+
+def _names(model):
+    """The names of a model's class and of those that it derives from."""
+    return {kind.__name__ for kind in type(model).__mro__}
 
 
 def _targets(batch):

@@ -1,4 +1,4 @@
-"""How gradients change parameters: SGD, RMSProp, Adam, AdamW and Muon.
+"""How gradients change parameters: SGD, RMSProp, Adam, AdamW and Muon, alone or together.
 
 Every optimizer is made from the parameters, and then called once for each batch::
 
@@ -8,6 +8,9 @@ Every optimizer is made from the parameters, and then called once for each batch
 
 Parameters are changed in place; each state (a velocity, a mean of squares) has its parameter's
 shape and dtype. In the formulas theta is a parameter and g its gradient.
+
+With ``fused=True`` a step is taken by PyTorch's own optimizer, on the states kept here: the same
+numbers up to rounding, in one or a few kernels for all parameters instead of several for each.
 """
 
 import torch
@@ -18,7 +21,8 @@ from minillm.checks import check_range
 class Optimizer:
     """What all rules share: the parameters, `zero_grad`, and a count of steps.
 
-    A rule is a subclass with one method, ``update(lr)``, that changes every parameter once.
+    A rule is a subclass with one method, ``update(lr)``, that changes every parameter once. What
+    it remembers are lists like the parameters, whose names stand in `states`.
 
     Parameters
     ----------
@@ -43,6 +47,9 @@ class Optimizer:
     >>> x.data
     tensor([ 3.5000, -3.5000])
     """
+
+    states = ()
+    own_of_torch = None  # with `fused`, PyTorch's optimizer
 
     def __init__(self, params):
         self.params = list(params)
@@ -71,7 +78,10 @@ class Optimizer:
         """
         lr = check_range("lr", lr)
         self.t += 1
-        self.update(lr)
+        if self.own_of_torch is None:
+            self.update(lr)
+        else:
+            _step_of_torch(self, lr)
 
     def update(self, lr):
         """The rule itself; a subclass defines it."""
@@ -84,6 +94,40 @@ class Optimizer:
     def zeros(self):
         """A state that starts at zero, one like each parameter."""
         return [torch.zeros_like(p) for p in self.params]
+
+    def state(self):
+        """All that the steps have left behind, copied: -> dict of str to tensor.
+
+        ``t`` is the count of steps; ``mean.0`` would be the state `mean` of parameter 0. Names
+        and shapes are the same in both halves of the package.
+        """
+        named = {f"{n}.{i}": s for n in self.states for i, s in enumerate(getattr(self, n))}
+        return {"t": torch.tensor(self.t)} | {name: s.clone() for name, s in named.items()}
+
+    def load_state(self, state):
+        """Go on from a `state`, exactly as if there had been no interruption.
+
+        Raises
+        ------
+        ValueError
+            If it is the state of another rule, or of parameters of other number or shapes.
+        """
+        expected = {name: tuple(s.shape) for name, s in self.state().items()}
+        found = {name: tuple(s.shape) for name, s in state.items()}
+        for name in sorted(expected.keys() | found.keys()):
+            if found.get(name) != expected.get(name):
+                raise ValueError(
+                    f"state[{name!r}] has shape {found.get(name)}, expected {expected.get(name)}"
+                )
+        self.restore(state)
+
+    @torch.no_grad()
+    def restore(self, state):
+        """Take over a state that fits."""
+        self.t = int(state["t"])
+        for name in self.states:
+            for i, s in enumerate(getattr(self, name)):
+                s[...] = state[f"{name}.{i}"]
 
 
 class SGD(Optimizer):
@@ -100,6 +144,8 @@ class SGD(Optimizer):
     nesterov : bool
     weight_decay : float
         Adds weight_decay * theta to the gradient.
+    fused : bool
+        Let PyTorch's own kernels take the steps; see the top of this module.
 
     Raises
     ------
@@ -122,7 +168,9 @@ class SGD(Optimizer):
     tensor([2.1600])
     """
 
-    def __init__(self, params, *, momentum=0.0, nesterov=False, weight_decay=0.0):
+    states = ("velocity",)
+
+    def __init__(self, params, *, momentum=0.0, nesterov=False, weight_decay=0.0, fused=False):
         super().__init__(params)
         self.momentum = check_range("momentum", momentum, high=1)
         self.weight_decay = check_range("weight_decay", weight_decay)
@@ -130,6 +178,10 @@ class SGD(Optimizer):
         if nesterov and momentum == 0:
             raise ValueError("nesterov = True with momentum = 0, expected momentum > 0")
         self.velocity = self.zeros()
+        if fused:
+            options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+            own = torch.optim.SGD(self.params, lr=0.0, foreach=True, **options)
+            _hand_over(self, own, momentum_buffer=self.velocity)
 
     def update(self, lr):
         for p, g, v in zip(self.params, self.grads(), self.velocity, strict=True):
@@ -152,6 +204,8 @@ class RMSProp(Optimizer):
         How much of the mean square survives a step, in [0, 1).
     eps : float
         Keeps the division finite.
+    fused : bool
+        Let PyTorch's own kernels take the steps; see the top of this module.
 
     Raises
     ------
@@ -171,11 +225,16 @@ class RMSProp(Optimizer):
     tensor([0.9000, 0.9000])
     """
 
-    def __init__(self, params, *, alpha=0.99, eps=1e-8):
+    states = ("square",)
+
+    def __init__(self, params, *, alpha=0.99, eps=1e-8, fused=False):
         super().__init__(params)
         self.alpha = check_range("alpha", alpha, high=1)
         self.eps = check_range("eps", eps)
         self.square = self.zeros()
+        if fused:
+            own = torch.optim.RMSprop(self.params, lr=0.0, alpha=alpha, eps=eps, foreach=True)
+            _hand_over(self, own, square_avg=self.square)
 
     def update(self, lr):
         for p, g, s in zip(self.params, self.grads(), self.square, strict=True):
@@ -198,6 +257,8 @@ class Adam(Optimizer):
         How much of the mean and of the mean square survive a step, each in [0, 1).
     eps : float
         Keeps the division finite.
+    fused : bool
+        Let PyTorch's own kernels take the steps; see the top of this module.
 
     Raises
     ------
@@ -217,12 +278,17 @@ class Adam(Optimizer):
     tensor([0.9900, 1.0100])
     """
 
-    def __init__(self, params, *, betas=(0.9, 0.999), eps=1e-8):
+    states = ("mean", "square")
+
+    def __init__(self, params, *, betas=(0.9, 0.999), eps=1e-8, fused=False):
         super().__init__(params)
         beta1, beta2 = betas
         self.betas = check_range("beta1", beta1, high=1), check_range("beta2", beta2, high=1)
         self.eps = check_range("eps", eps)
         self.mean, self.square = self.zeros(), self.zeros()
+        if fused:
+            own = torch.optim.Adam(self.params, lr=0.0, betas=self.betas, eps=self.eps, fused=True)
+            _hand_over(self, own, exp_avg=self.mean, exp_avg_sq=self.square)
 
     def update(self, lr):
         beta1, beta2 = self.betas
@@ -248,6 +314,8 @@ class AdamW(Adam):
         As for `Adam`.
     weight_decay : float
         The share of theta that a step with lr = 1 would take away.
+    fused : bool
+        Let PyTorch's own kernels take the steps; see the top of this module.
 
     Raises
     ------
@@ -266,9 +334,13 @@ class AdamW(Adam):
     tensor([0.9500])
     """
 
-    def __init__(self, params, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    def __init__(self, params, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, fused=False):
         super().__init__(params, betas=betas, eps=eps)
         self.weight_decay = check_range("weight_decay", weight_decay)
+        if fused:
+            options = {"betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
+            own = torch.optim.AdamW(self.params, lr=0.0, fused=True, **options)
+            _hand_over(self, own, exp_avg=self.mean, exp_avg_sq=self.square)
 
     def update(self, lr):
         for p in self.params:
@@ -313,6 +385,8 @@ class Muon(Optimizer):
             [ 0.0000, -0.7000]])
     """
 
+    states = ("velocity",)
+
     def __init__(self, params, *, momentum=0.95, nesterov=True, ns_steps=5, weight_decay=0.0):
         super().__init__(params)
         self.momentum = check_range("momentum", momentum, high=1)
@@ -326,19 +400,78 @@ class Muon(Optimizer):
                     "give the rest to AdamW"
                 )
         self.velocity = self.zeros()
+        self.alike = {}  # shape -> which parameters have it: they are worked on as one stack
+        for i, p in enumerate(self.params):
+            self.alike.setdefault(tuple(p.shape), []).append(i)
 
     def update(self, lr):
-        for p, g, v in zip(self.params, self.grads(), self.velocity, strict=True):
+        towards = []
+        for g, v in zip(self.grads(), self.velocity, strict=True):
             v *= self.momentum
             v += g
-            direction = newton_schulz(g + self.momentum * v if self.nesterov else v, self.ns_steps)
-            rows, columns = p.shape
-            p *= 1 - lr * self.weight_decay
-            p -= lr * max(1, rows / columns) ** 0.5 * direction
+            towards.append(g + self.momentum * v if self.nesterov else v)
+        for (rows, columns), places in self.alike.items():
+            stack = torch.stack([towards[i] for i in places])
+            for i, direction in zip(places, newton_schulz(stack, self.ns_steps), strict=True):
+                p = self.params[i]
+                if self.weight_decay:
+                    p *= 1 - lr * self.weight_decay
+                p -= lr * max(1, rows / columns) ** 0.5 * direction
+
+
+class Together(Optimizer):
+    """Several optimizers as one, each with a factor of its own on the learning rate.
+
+    So one schedule drives Muon for the matrices inside a model and AdamW for the rest.
+
+    Parameters
+    ----------
+    parts : iterable of (Optimizer, float)
+        The optimizers, each with its factor.
+
+    Raises
+    ------
+    TypeError
+        If a part is not a pair of an Optimizer and a number.
+    ValueError
+        If a factor is negative, there are no parts, or two parts share a parameter.
+
+    Examples
+    --------
+    >>> a, b = torch.nn.Parameter(torch.ones(1)), torch.nn.Parameter(torch.ones(1))
+    >>> a.grad, b.grad = torch.ones(1), torch.ones(1)
+    >>> Together([(SGD([a]), 1.0), (SGD([b]), 0.5)]).step(lr=0.1)
+    >>> a.data, b.data
+    (tensor([0.9000]), tensor([0.9500]))
+    """
+
+    def __init__(self, parts):
+        self.parts = [(optimizer, check_range("factor", factor)) for optimizer, factor in parts]
+        for optimizer, _ in self.parts:
+            if not isinstance(optimizer, Optimizer):
+                raise TypeError(f"parts holds {type(optimizer).__name__}, expected an Optimizer")
+        super().__init__(p for optimizer, _ in self.parts for p in optimizer.params)
+
+    def update(self, lr):
+        for optimizer, factor in self.parts:
+            optimizer.step(factor * lr)
+
+    def state(self):
+        """The states of the parts, that of part 0 as ``0.t``, ``0.velocity.0``, ..."""
+        parts = enumerate(optimizer.state() for optimizer, _ in self.parts)
+        return {f"{i}.{name}": s for i, part in parts for name, s in part.items()}
+
+    def restore(self, state):
+        """Hand every part its own."""
+        for i, (optimizer, _) in enumerate(self.parts):
+            start = f"{i}."
+            own = {n.removeprefix(start): s for n, s in state.items() if n.startswith(start)}
+            optimizer.restore(own)
+        self.t = self.parts[0][0].t
 
 
 def newton_schulz(g, steps=5):
-    """Move every singular value of a matrix towards 1, without finding them: g (n, m) -> (n, m).
+    """Move the singular values of matrices towards 1, without finding them: -> like g (..., n, m).
 
     With g = U S V^T the result is U f(S) V^T. Dividing by the Frobenius norm puts S into [0, 1];
     then each iteration applies the odd polynomial 3.4445 s - 4.7750 s**3 + 2.0315 s**5 to all
@@ -346,17 +479,21 @@ def newton_schulz(g, steps=5):
     quickly; the price is that they do not settle at 1. After five iterations those that were
     above 1/200 of the norm lie between 0.68 and 1.16; far smaller ones are still on their way.
 
+    All iterates are polynomials of x x^T times the first x. Of oblong matrices, therefore, only
+    the polynomial is iterated, a small square matrix, and multiplied by x once at the end. In
+    float32 that is wrong by up to 5e-4 where singular values are small, instead of 2e-5.
+
     Parameters
     ----------
-    g : matrix (n, m)
-        A norm below 1e-7 counts as 1e-7, so that a zero gradient gives zeros.
+    g : matrix (..., n, m)
+        Any number of them. A norm below 1e-7 counts as 1e-7: a zero gradient gives zeros.
     steps : int
         Iterations.
 
     Raises
     ------
     ValueError
-        If `g` is not a matrix.
+        If `g` has fewer than two axes, or there are no steps.
 
     References
     ----------
@@ -367,15 +504,29 @@ def newton_schulz(g, steps=5):
     >>> newton_schulz(torch.tensor([50.0, 3.0, 1.0]).diag()).diagonal().round(decimals=2)
     tensor([0.7000, 1.0000, 0.6800])
     """
-    if g.ndim != 2:
-        raise ValueError(f"g has shape {tuple(g.shape)}, expected a matrix (n, m)")
-    tall = g.shape[0] > g.shape[1]
-    x = g.T if tall else g  # (n, m) with n <= m: x x^T is the smaller of the two products
-    x = x / torch.clamp(torch.linalg.norm(x), 1e-7)
-    for _ in range(steps):
-        a = x @ x.T  # (n, n)
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-    return x.T if tall else x
+    if g.ndim < 2:
+        raise ValueError(f"g has shape {tuple(g.shape)}, expected a matrix (..., n, m)")
+    check_range("steps", steps, low=1)
+    n, m = g.shape[-2:]
+    short, long = min(n, m), max(n, m)
+    oblong = long >= 2 * short  # otherwise the detour does not pay
+
+    def squared(x):  # x x^T, or x^T x, which is smaller if x is tall
+        return x.swapaxes(-1, -2) @ x if n > m else x @ x.swapaxes(-1, -2)
+
+    def times(p, x):  # apply a polynomial of squared(x) to x
+        return x @ p if n > m else p @ x
+
+    x = g / torch.clamp(torch.linalg.norm(g, dim=(-2, -1), keepdim=True), 1e-7)
+    eye = torch.eye(short, dtype=x.dtype, device=x.device)
+    a = squared(x)  # (..., short, short)
+    y = None if oblong else x  # the iterate is times(y, x), or y itself
+    for step in range(steps):
+        p = 3.4445 * eye - 4.7750 * a + 2.0315 * a @ a
+        y = p if y is None else times(p, y)
+        if step + 1 < steps:
+            a = p @ a @ p if oblong else squared(y)
+    return times(y, x) if oblong else y
 
 
 def clip_grad_norm(params, max_norm):
@@ -418,6 +569,26 @@ def clip_grad_norm(params, max_norm):
     return norm
 
 
+def _hand_over(optimizer, own, **states):
+    """Give PyTorch's optimizer `own` our states to work on, under its names for them."""
+    params = optimizer.params
+    optimizer.steps_of_torch = torch.zeros(len(params), device=params[0].device)
+    for i, p in enumerate(params):
+        own.state[p] = {name: state[i] for name, state in states.items()}
+        own.state[p]["step"] = optimizer.steps_of_torch[i]
+    optimizer.own_of_torch = own
+
+
+def _step_of_torch(optimizer, lr):
+    """Take step number `optimizer.t` by PyTorch's optimizer, for which no gradient is zeros too."""
+    optimizer.steps_of_torch.fill_(optimizer.t - 1)  # it counts up itself
+    optimizer.own_of_torch.param_groups[0]["lr"] = lr
+    for p, g in zip(optimizer.params, optimizer.grads(), strict=True):
+        p.grad = g
+    optimizer.own_of_torch.step()
+
+
 __all__ = [
-    "SGD", "Adam", "AdamW", "Muon", "Optimizer", "RMSProp", "clip_grad_norm", "newton_schulz",
+    "SGD", "Adam", "AdamW", "Muon", "Optimizer", "RMSProp", "Together", "clip_grad_norm",
+    "newton_schulz",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""How good are the probabilities? Surprise, entropy, perplexity, bits per byte; and accuracy.
+"""How good are the probabilities? Surprise, entropy, perplexity, bits per byte.
 
 Information is in nats, as losses are, or in bits where ``unit="bits"`` asks for them: one bit is
 ln 2 nats. A distribution is an array (..., V) whose last axis sums to 1; what comes back has the
@@ -190,38 +190,6 @@ def bits_per_character(nats_total, n_characters):
     return nats_to_bits(nats_total) / _positive("n_characters", n_characters)
 
 
-def accuracy(predictions, targets, *, ignore_index=-100):
-    """The share of positions where the prediction is the target: ids (...), (...) -> float.
-
-    Parameters
-    ----------
-    predictions, targets : array of int (...)
-    ignore_index : int
-        The target of positions that do not count.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or no position counts.
-
-    Examples
-    --------
-    >>> accuracy([3, 1, 4, 1], [3, 2, 4, -100])  # two of the three that count
-    0.6666666666666666
-    """
-    predictions, targets = np.asarray(predictions), np.asarray(targets)
-    if predictions.shape != targets.shape:
-        raise ValueError(
-            f"predictions has shape {predictions.shape}, expected that of targets, {targets.shape}"
-        )
-    counted = targets != ignore_index
-    if not counted.any():
-        raise ValueError(
-            f"no position counts: of {targets.size} targets all are ignore_index = {ignore_index}"
-        )
-    return float((predictions == targets)[counted].mean())
-
-
 def _log(p):
     """log p, with log 0 = -inf and no warning."""
     with np.errstate(divide="ignore"):
@@ -268,6 +236,6 @@ def _positive(name, n):
 
 
 __all__ = [
-    "accuracy", "bits_per_byte", "bits_per_character", "cross_entropy", "entropy",
-    "kl_divergence", "nats_to_bits", "perplexity", "surprisal",
+    "bits_per_byte", "bits_per_character", "cross_entropy", "entropy", "kl_divergence",
+    "nats_to_bits", "perplexity", "surprisal",
 ]  # fmt: skip

@@ -1,0 +1,165 @@
+"""The models of `minillm.numpy_nn.models` in PyTorch: autograd saves the caches and `backward`.
+
+Shape letters: B batch, T position, N = context_length, C = d_model, D = d_hidden, V vocabulary.
+"""
+
+from types import SimpleNamespace
+
+import torch
+
+from minillm.torch_nn import functional as F
+from minillm.torch_nn.layers import Embedding, Linear
+from minillm.torch_nn.model import LanguageModel
+from minillm.torch_nn.recurrent import LSTMEncoderDecoder, Recurrent
+from minillm.torch_nn.transformer import Transformer
+
+
+class Bigram(LanguageModel):
+    """A table with one row of logits for each last token: ids (B, T) -> logits (B, T, V).
+
+    The table starts at zeros, where every token is as likely as any other. Trained to the end,
+    it holds the logarithms of how often each token followed each: counting, by gradients.
+
+    Parameters
+    ----------
+    config : BigramConfig
+    rng : torch.Generator, optional
+        As for other models; nothing is drawn here.
+
+    References
+    ----------
+    Shannon 1948, section 3, whose second-order approximation draws from such a table.
+
+    Examples
+    --------
+    >>> from minillm.batches import Batch
+    >>> from minillm.config import BigramConfig
+    >>> model = Bigram(BigramConfig(vocab_size=4))
+    >>> batch = Batch(torch.tensor([[0, 1, 3]]), targets=torch.tensor([[1, 3, 2]]))
+    >>> model.loss_and_grads(batch)  # ln 4
+    tensor(1.3863)
+    """
+
+    def __init__(self, config, *, rng=None):
+        super().__init__(config)
+        self.table = Embedding(config.vocab_size, config.vocab_size, std=0.0, rng=rng)
+
+    def forward(self, batch, *, rng=None):
+        return self.table(batch.ids)
+
+    def new_cache(self, batch_size):
+        """Nothing is remembered but how many texts there are."""
+        return SimpleNamespace(batch_size=batch_size)
+
+    @torch.no_grad()
+    def next_logits(self, ids, cache, *, mask=None):
+        """The logits after the last of new ids: ids (B, t) -> (B, V)."""
+        _check_new(ids, cache.batch_size)
+        return self.table(ids[:, -1])
+
+
+class MLP(LanguageModel):
+    """The last N tokens' vectors, side by side, through one hidden layer: (B, T) -> (B, T, V).
+
+    logits = W2 tanh(W1 [x of the last N tokens] + b1) + b2. Positions before the text are zero
+    vectors, as is padding; so a text may have any length, and each position is predicted.
+
+    Parameters
+    ----------
+    config : MLPConfig
+    rng : torch.Generator, optional
+
+    References
+    ----------
+    Bengio et al. 2003, section 2, without the direct connections from vectors to logits.
+
+    Examples
+    --------
+    >>> from minillm.batches import Batch
+    >>> from minillm.config import MLPConfig
+    >>> model = MLP(MLPConfig(vocab_size=65, context_length=3, d_model=8, d_hidden=32))
+    >>> model.logits(Batch(torch.tensor([[5, 2, 7, 7, 9]]))).shape
+    torch.Size([1, 5, 65])
+    """
+
+    def __init__(self, config, *, rng=None):
+        super().__init__(config)
+        N, C, D, V = config.context_length, config.d_model, config.d_hidden, config.vocab_size
+        self.embedding = Embedding(V, C, std=1.0, rng=rng)  # so that tanh starts where it bends
+        self.hidden = Linear(N * C, D, rng=rng)
+        self.output = Linear(D, V, std=0.02, rng=rng)
+
+    def forward(self, batch, *, rng=None):
+        past = self.new_cache(len(batch.ids)).past
+        x = self._vectors(batch.ids, batch.mask)
+        windows = _windows(torch.cat([past, x], 1), self.config.context_length)  # (B, T, N C)
+        return self.output(F.tanh(self.hidden(windows)))
+
+    def new_cache(self, batch_size):
+        """The vectors of the last N - 1 tokens, (B, N - 1, C): zeros, before the text."""
+        shape = (batch_size, self.config.context_length - 1, self.config.d_model)
+        return SimpleNamespace(past=self.embedding.weight.new_zeros(shape))
+
+    @torch.no_grad()
+    def next_logits(self, ids, cache, *, mask=None):
+        """The logits after the last of new ids: ids (B, t), mask as in a batch -> (B, V)."""
+        _check_new(ids, len(cache.past))
+        N = self.config.context_length
+        x = self._vectors(ids, mask)
+        x = torch.cat([cache.past, x], 1)[:, -N:]  # (B, N, C)
+        cache.past = x[:, 1:]
+        return self.output(F.tanh(self.hidden(_windows(x, N)[:, 0])))
+
+    def _vectors(self, ids, mask):
+        """The tokens' vectors, zeros at padding: (B, T) -> (B, T, C)."""
+        x = self.embedding(ids)
+        return x if mask is None else x * mask[..., None]
+
+
+def build(config, *, rng=None):
+    """Make the model that a record describes.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Of any kind in `minillm.config`.
+    rng : torch.Generator, optional
+        Draws the starting weights.
+
+    Returns
+    -------
+    LanguageModel
+
+    Raises
+    ------
+    TypeError
+        If `config` is no such record.
+
+    Examples
+    --------
+    >>> from minillm.config import BigramConfig
+    >>> type(build(BigramConfig(vocab_size=65))).__name__
+    'Bigram'
+    """
+    kinds = (Bigram, MLP, Recurrent, LSTMEncoderDecoder, Transformer)
+    found = {kind.__name__: kind for kind in kinds}.get(getattr(config, "model", None))
+    if not found:
+        raise TypeError(f"config is a {type(config).__name__}, expected one of minillm.config")
+    return found(config, rng=rng)
+
+
+def _windows(x, N):
+    """Each position's last N vectors side by side: x (B, N - 1 + T, C) -> (B, T, N C)."""
+    T = x.shape[1] - N + 1
+    return torch.cat([x[:, i : i + T] for i in range(N)], -1)
+
+
+def _check_new(ids, batch_size):
+    """Raise unless there are new ids (B, t), at least one for each text of the cache."""
+    if ids.ndim != 2 or len(ids) != batch_size or ids.shape[1] == 0:
+        raise ValueError(
+            f"ids has shape {tuple(ids.shape)}, expected ({batch_size}, t), t at least 1"
+        )
+
+
+__all__ = ["MLP", "Bigram", "build"]
