@@ -14,16 +14,7 @@ import re
 from itertools import groupby
 from pathlib import Path
 
-from api_source import (
-    PACKAGE,
-    Thing,
-    imports,
-    members,
-    public_modules,
-    source,
-    things,
-    works,
-)
+from api_source import PACKAGE, Thing, imports, members, public_modules, source, things, works
 from docutils import nodes
 from docutils.parsers.rst.states import Inliner
 from docutils.statemachine import StringList

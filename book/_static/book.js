@@ -45,6 +45,10 @@ function nameFolds() {
 addEventListener("DOMContentLoaded", () => {
   wrapTables();
   nameFolds();
+  // The arrow that opens a part of the contents has no words.
+  for (const arrow of document.querySelectorAll("summary:has(> .toctree-toggle)")) {
+    arrow.ariaLabel = `Pages of ${arrow.closest("li").querySelector("a").textContent.trim()}`;
+  }
   // Visible text and name of the search button must agree.
   for (const button of document.querySelectorAll(".search-button-field, .search-button__button")) {
     if (button.textContent.trim()) button.removeAttribute("aria-label");
