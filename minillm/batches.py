@@ -1,9 +1,11 @@
-"""What a model is given: one batch of ids, with what it should answer.
+"""What a model is given, one batch of ids with what it should answer; and what it remembers.
 
 Shape letters: B batch, T position, S position in the source text.
 """
 
 from dataclasses import dataclass, fields
+from inspect import signature
+from numbers import Integral
 from typing import Any
 
 
@@ -83,6 +85,82 @@ class Batch:
         return Batch(**values)
 
 
+class Cache:
+    """What a model remembers of the texts that it has read: made by it, and read on by it alone.
+
+    Parameters
+    ----------
+    model : LanguageModel
+        Who makes it, and then sets whatever it wants to remember as attributes.
+    batch_size : int
+        How many texts there are.
+
+    Raises
+    ------
+    TypeError
+        If `batch_size` is not an integer.
+    ValueError
+        If it is negative.
+
+    Examples
+    --------
+    >>> from minillm.config import BigramConfig
+    >>> from minillm.numpy_nn.models import Bigram
+    >>> Bigram(BigramConfig(vocab_size=65)).new_cache(3).batch_size
+    3
+    """
+
+    def __init__(self, model, batch_size):
+        if not isinstance(batch_size, Integral) or isinstance(batch_size, bool):
+            raise TypeError(f"batch_size = {batch_size!r}, expected an integer")
+        if batch_size < 0:
+            raise ValueError(f"batch_size = {batch_size}, expected at least 0")
+        self.made_by = type(model), model.config
+        self.batch_size = batch_size
+
+
+def check_batch(model, batch, state=None):
+    """Raise unless a model of either half can read `batch`, and go on from `state`."""
+    if not isinstance(batch, Batch):
+        raise TypeError(f"batch is {_kind(batch)}, expected a Batch")
+    hint = ": batch.to(device)" if model.array.__name__ == "Tensor" else ""
+    for field in fields(batch):
+        _check_array(model, f"batch.{field.name}", getattr(batch, field.name), hint)
+    name = type(model).__name__
+    if batch.source is not None and not hasattr(model, "encode"):
+        raise ValueError(f"batch has a source, expected none: {name} reads none")
+    if state is not None and "state" not in signature(model.forward).parameters:
+        raise ValueError(f"state is {_kind(state)}, expected None: {name} has none")
+    ours = isinstance(state, Cache) and state.made_by[0] is type(model)
+    if state is not None and not ours:  # whether it fits is asked where it is read
+        raise TypeError(f"state is {_kind(state)}, expected one that new_cache of {name} made")
+
+
+def check_next(model, ids, cache, mask):
+    """Raise unless a model can read new `ids`, and go on from `cache`."""
+    if not isinstance(cache, Cache):
+        raise TypeError(f"cache is {_kind(cache)}, expected one that new_cache made")
+    if cache.made_by != (type(model), model.config):
+        maker, other = cache.made_by
+        raise ValueError(
+            f"cache was made by {maker.__module__}.{maker.__name__} with {other}, expected one by "
+            f"{type(model).__module__}.{type(model).__name__} with {model.config}"
+        )
+    _check_array(model, "ids", ids)
+    B = cache.batch_size
+    if len(ids.shape) != 2 or len(ids) != B or ids.shape[1] == 0:
+        raise ValueError(f"ids has shape {tuple(ids.shape)}, expected ({B}, t), t at least 1")
+    _check_array(model, "mask", mask)
+    _check_mask("mask", mask, tuple(ids.shape))
+
+
+def _check_array(model, name, value, hint=""):
+    """Raise unless `value` is None, or an array of the model's half."""
+    if value is not None and not isinstance(value, model.array):
+        expected = model.array.__name__
+        raise TypeError(f"{name} is {_kind(value)}, expected a {expected}{hint}")
+
+
 def _kind(value):
     return "None" if value is None else f"a {type(value).__name__}"
 
@@ -95,4 +173,4 @@ def _check_mask(name, mask, shape):
         )
 
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "Cache"]

@@ -176,6 +176,7 @@ class TransformerConfig(ModelConfig):
         for ok, name, expected in [
             (self.n_head % self.n_kv_head == 0, "n_kv_head", f"a divisor of n_head = {self.n_head}"),
             (self.position != "rotary" or self.d_head % 2 == 0, "d_head", "an even number, for rotation"),
+            (self.position != "sinusoidal" or self.d_model % 2 == 0, "d_model", "an even number, for waves"),
             (self.rotary_factor >= 1, "rotary_factor", "at least 1"),
             (self.rotary_factor == 1 or self.rotary_context, "rotary_context", "a number of positions"),
             (self.norm_weight or self.norm == "rmsnorm", "norm_weight", "True with a LayerNorm"),

@@ -114,9 +114,8 @@ class Row:
     def make(self, half, seed=0):
         """The layer or model in float32, with the initial values that it gives itself."""
         cls = find(half, "forward")[self.name]
-        rng = (
-            np.random.default_rng(seed) if half == "numpy" else torch.Generator().manual_seed(seed)
-        )
+        make_rng = {"numpy": np.random.default_rng, "torch": torch.Generator().manual_seed}
+        rng = make_rng[half](seed)
         takes_rng = "rng" in inspect.signature(cls).parameters
         return cls(*self.args, **self.options, **({"rng": rng} if takes_rng else {}))
 
@@ -130,21 +129,20 @@ class Row:
     def arrays(self, dtype="float64", seed=1):
         """What `forward` is given, by name."""
         rng = np.random.default_rng(seed)
-        made = {
-            name: nested(lambda make: make(rng) if callable(make) else make, x)
-            for name, x in self.inputs.items()
-        }
+        made = nested(lambda make: make(rng) if callable(make) else make, self.inputs)
         return nested(lambda x: x.astype(dtype) if is_float(x) else x, made)
 
 
 def model_row(sizes, name, options, inputs):
     """The row of a model: "Transformer.llama" is made with ``TransformerConfig.llama(...)``."""
-    title = ", ".join(f"{n}={v}" for n, v in options.items()) + " " + " ".join(inputs)
+    title = ", ".join(f"{n}={v}" for n, v in options.items())
     class_name, _, preset = name.partition(".")
     kind = getattr(config, f"{class_name}Config")
     made = getattr(kind, preset) if preset else kind
     args = (made(**sizes[class_name] | options),)
-    return Row(class_name, args, {}, {"batch": batch(**inputs)}, f"{name}({title})")
+    return Row(
+        class_name, args, {}, {"batch": batch(**inputs)}, f"{name}({title})-{'-'.join(inputs)}"
+    )
 
 
 def is_config(x):
@@ -295,9 +293,10 @@ def check_norms(ours, theirs, tol):
 
 
 def check_differences(f, array, gradient, *, entries=8, tol=1e-7):
-    """Is this the gradient of f(), which looks at `array`, by central differences?
+    """Raise unless `gradient` is that of f(), which looks at `array`, by central differences.
 
-    Asked along one random direction, in which every entry has a part, and at some single entries.
+    They are taken along one random direction, in which every entry has a part, and at some single
+    entries: all of them would take too long. No draw of ours lies within a step of a kink.
     """
     rng = np.random.default_rng(array.size)
     before = array.copy()
@@ -319,6 +318,11 @@ def check_differences(f, array, gradient, *, entries=8, tol=1e-7):
         gradcheck(at, before.flat[places], gradient.flat[places], tol=tol)
     finally:
         array[...] = before
+
+
+def cut(batch, where):
+    """A part of a batch: the same index of each of its arrays."""
+    return Batch(**{name: x if x is None else x[where] for name, x in vars(batch).items()})
 
 
 def arrays_in(x):

@@ -5,7 +5,7 @@ One table says what is tested; a new class, or a new option of an old one, is on
 
 import inspect
 from copy import deepcopy
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -16,8 +16,7 @@ import torch
 from parity import Row, angles, causal, compare, find, fixed, floats, ids, model_row, padded
 
 from minillm import weights
-from minillm.batches import Batch
-from minillm.config import TransformerConfig
+from minillm.config import CHOICES, TransformerConfig
 from minillm.numpy_nn import functional as by_hand
 from minillm.numpy_nn import optim as numpy_optim
 from minillm.numpy_nn.gradcheck import max_error
@@ -123,6 +122,7 @@ MODELS = [
     ("Transformer.gpt2", {"norm_first": False}, PADDED),
     ("Transformer.gpt2", {"n_class": 3, "pool": "last"}, LABELED),
     ("Transformer.llama", {"n_head": 4, "n_kv_head": 2}, TEXT),
+    ("Transformer.llama", {"rotary_factor": 8.0, "rotary_context": 4}, TEXT),
     ("Transformer.llama", {"n_kv_head": 1, "d_head": 2, "tied": True, "rotary_base": 9.0}, PADDED),
     ("Transformer.recipe", {}, TEXT),
     ("Transformer.recipe", {"n_head": 4, "n_kv_head": 2, "dropout": 0.3}, PADDED),
@@ -131,12 +131,8 @@ MODELS = [
     ("Transformer.bert", {"n_class": 3, "pool": "mean", "norm_eps": 1e-5}, LABELED),
     ("Transformer.original", {"dropout": 0.3}, PAIR),
     ("Transformer.original", {"source_vocab_size": 6, "tied": False}, PADDED_PAIR),
-    (
-        "Transformer.original",
-        {"norm_first": True, "position": "rotary", "n_kv_head": 1},
-        PADDED_PAIR,
-    ),
-    ("Transformer.original", {"position": "learned", "value_residual": True}, PAIR),
+    ("Transformer.original", {"norm_first": True, "position": "rotary"}, PADDED_PAIR),
+    ("Transformer.original", {"position": "learned", "value_residual": True, "n_kv_head": 1}, PAIR),
     ("Transformer", {"activation": "silu", "position": "none", "norm": "rmsnorm"}, TEXT),
     ("Transformer", {"embedding_norm": True, "bias": False, "head_transform": True}, TEXT),
 ]
@@ -163,8 +159,22 @@ def test_same_files():
 
 def test_every_class_stands_in_the_table():
     listed = {row.name for row in ROWS}
-    assert set(find("numpy", "forward", "backward")) == listed
-    assert set(find("torch", "forward")) - {"LanguageModel"} == listed
+    bases = {"Module", "LanguageModel"}
+    assert set(find("numpy", "forward", "backward")) - bases == listed
+    assert set(find("torch", "forward")) - bases == listed
+
+
+def test_every_option_stands_in_the_table():
+    """With two values at least, and all that it can be where there are few."""
+    for row in MODEL_ROWS:
+        (made,) = row.args
+        others = [other.args[0] for other in MODEL_ROWS if other.name == row.name]
+        for field in fields(made):
+            seen = {getattr(other, field.name) for other in others}
+            wanted = set(CHOICES.get(field.name, ()))
+            missing = wanted - seen if field.default is not MISSING else set()
+            assert not missing, f"{row.name}: {field.name} = {missing}"
+            assert field.default is MISSING or len(seen) > 1, f"{row.name}: {field.name} = {seen}"
 
 
 def test_same_names_and_signatures():
@@ -421,19 +431,12 @@ def test_two_calls_add_up(row, half):
     """The gradients of a batch are those of its parts, each scaled by its share of the targets."""
     model = row.twins()[half == "torch"]
     whole = with_targets(row)
-    parts = [
-        replace(
-            whole,
-            **{f.name: v[rows] for f in fields(whole) if (v := getattr(whole, f.name)) is not None},
-        )
-        for rows in (slice(0, 1), slice(1, None))
-    ]
+    parts = [parity.cut(whole, rows) for rows in (slice(0, 1), slice(1, None))]
     shares = [(part.targets != -100).sum() / (whole.targets != -100).sum() for part in parts]
 
     def run(batch, scale=1.0):
-        return float(
-            model.loss_and_grads(batch.to("cpu") if half == "torch" else batch, scale=scale)
-        )
+        batch = batch.to("cpu") if half == "torch" else batch
+        return float(model.loss_and_grads(batch, scale=scale))
 
     model.zero_grad()
     once = {"loss": run(whole), **gradients(model)}
@@ -497,15 +500,17 @@ def test_dropout_in_training(row):
     assert max_error(loss, ours.loss(batch)) > 1e-3
 
 
+def loss_after(model, batch, state):
+    """The loss over a batch from a state, which stays as it is."""
+    return model.loss(batch, state=deepcopy(state))
+
+
 @pytest.mark.parametrize("row", [r for r in MODEL_ROWS if r.name == "Recurrent"], ids=str)
 def test_state(row):
     """A text in two pieces gives the loss of the whole; no gradient goes from one to the other."""
     ours, theirs = row.twins()
     whole = with_targets(row)
-    pieces = [
-        Batch(**{name: x if x is None else x[:, part] for name, x in vars(whole).items()})
-        for part in (slice(0, 3), slice(3, None))
-    ]
+    pieces = [parity.cut(whole, np.s_[:, :3]), parity.cut(whole, np.s_[:, 3:])]
     state, other_state = ours.new_cache(2), theirs.new_cache(2)
     losses = []
     for piece in pieces:
@@ -515,10 +520,8 @@ def test_state(row):
         found = {"loss": losses[-1], **gradients(ours)}
         other = theirs.loss_and_grads(piece.to("cpu"), state=other_state)
         compare(found, {"loss": other, **gradients(theirs)}, EXACT)
-        for name, p in ours.named_parameters():
-            f = partial(
-                lambda piece, before: ours.loss(piece, state=deepcopy(before)), piece, before
-            )
+        for name, p in ours.named_parameters():  # whatever the weights, from the same state
+            f = partial(loss_after, ours, piece, before)
             parity.check_differences(f, p.data, found[f"d {name}"], entries=1)
     counts = [(piece.targets != -100).sum() for piece in pieces]
     assert max_error(np.average(losses, weights=counts), ours.loss(whole)) < EXACT
@@ -530,11 +533,26 @@ def test_switches_for_speed(row):
     _, theirs = row.twins()
     batch = with_targets(row).to("cpu")
     found = []
-    for theirs.sdpa, theirs.checkpointing in ((False, False), (True, False), (False, True)):
-        theirs.zero_grad()
-        rng = torch.Generator().manual_seed(0)
+    for sdpa, checkpointing in ((False, False), (True, False), (False, True)):
+        theirs.speed_up(sdpa=sdpa, checkpointing=checkpointing).zero_grad()
         plain = theirs.loss_and_grads(batch)
-        dropped = theirs.loss_and_grads(batch, rng=rng)
+        dropped = theirs.loss_and_grads(batch, rng=torch.Generator().manual_seed(0))
         found.append({"plain": plain, "dropped": dropped, **gradients(theirs)})
     for other in found[1:]:
         compare(other, found[0], EXACT)
+
+
+@each_model
+def test_mixed_precision_in_torch(row):
+    """Products in bfloat16; weights, gradients and loss in float32."""
+    _, theirs = row.twins("float32")
+    batch = with_targets(row).to("cpu")
+    found = []
+    for precision in ("float32", "bfloat16"):
+        theirs.speed_up(precision=precision).zero_grad()
+        loss = theirs.loss_and_grads(batch)
+        found.append({"loss": loss, **gradients(theirs)})
+        assert {x.dtype for x in (loss, *map(parity.grad, theirs.parameters()))} == {torch.float32}
+    parity.check_norms(*found, HALF[torch.bfloat16])
+    # A Bigram only looks up: there is no product to round.
+    assert (found[0]["loss"] != found[1]["loss"]) == (row.name != "Bigram")

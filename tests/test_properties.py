@@ -46,6 +46,8 @@ def transformers(draw):
         "norm_eps": draw(st.sampled_from([1e-5, 0.1])),
         "position": position,
         "rotary_base": draw(st.sampled_from([2.0, 10_000.0])),
+        "rotary_factor": draw(st.sampled_from([1.0, 4.0])),
+        "rotary_context": draw(st.sampled_from([1, 8])),
         "bias": draw(FLAGS),
         "tied": draw(FLAGS),
         "embedding_scale": draw(FLAGS),

@@ -1,7 +1,5 @@
 """Recurrent networks: PyTorch's own, differences, and what must hold of a state; in both halves."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import parity
 import pytest
@@ -224,20 +222,22 @@ def test_empty_and_single(kind, shape):
 
 
 @each_kind
-def test_inputs_stay_as_they_are(kind):
-    """Neither a state that goes in nor a cache is changed: a backward pass may be run twice."""
+@pytest.mark.parametrize("B", [1, 2])
+def test_inputs_stay_as_they_are(kind, B):
+    """Neither inputs nor cache are changed, whatever happens to the outputs: backward runs twice."""
     rng = np.random.default_rng(0)
     layer, _ = twins(kind, 3, 4, n_layer=2)
-    x, dy = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 4))
-    state, dstate = (random_state(kind, rng, 2, 2, 4) for _ in "ab")
+    x, dy = rng.normal(size=(B, 5, 3)), rng.normal(size=(B, 5, 4))
+    state, dstate = (random_state(kind, rng, 2, B, 4) for _ in "ab")
     before = [a.copy() for a in (x, dy, *state, *dstate)]
-    (_, end), cache = layer.forward(x, state, mask=np.arange(5) < np.array([[5], [2]]))
-    for s in end:
-        s.fill(np.nan)  # nor does whoever owns the new state reach into the cache
-    first, second = (layer.backward(dy, cache, dstate) for _ in "ab")
-    assert (first[0] == second[0]).all() and np.isfinite(first[0]).all()
-    for a, b in zip(before, (x, dy, *state, *dstate), strict=True):
-        assert (a == b).all()
+    for mask in (None, np.arange(5) < np.array([[4], [2]])[:B]):
+        (y, end), cache = layer.forward(x, state, mask=mask)
+        for output in (y, *end):
+            output.fill(np.nan)
+        first, second = (layer.backward(dy, cache, dstate)[0] for _ in "ab")
+        assert (first == second).all() and np.isfinite(first).all()
+        for a, b in zip(before, (x, dy, *state, *dstate), strict=True):
+            assert (a == b).all()
 
 
 # Dropout.
@@ -415,11 +415,30 @@ def test_truncated_training(cell):
         assert max_error(p.grad, q.grad) < EXACT, name
 
         def f(_):  # what goes in is a constant
-            return ours.loss(second, state=SimpleNamespace(arrays=middle))
+            state.arrays = middle
+            return ours.loss(second, state=state)
 
         gradcheck(f, p.data, p.grad)
     whole = ours.loss(Batch(ids[:, :6], targets=np.where(np.arange(6) < 3, -100, ids[:, 1:7])))
     assert max_error(loss, whole) < EXACT
+
+
+@each_cell
+@pytest.mark.parametrize("variational", [False, True])
+def test_dropout_in_the_language_model(cell, variational, masks):
+    """On what enters each layer and leaves the last: at each position anew, or once [variational]."""
+    config = RecurrentConfig(**LM, cell=cell, dropout=0.4, variational=variational)
+    ours, theirs = twins("Recurrent", config)
+    ids = np.random.default_rng(0).integers(7, size=(2, 6))
+    batch = Batch(ids[:, :-1], targets=ids[:, 1:])
+    loss = ours.loss_and_grads(batch, rng=np.random.default_rng(1))
+    other = theirs.loss_and_grads(batch.to("cpu"), rng=np.random.default_rng(1))
+    assert max_error(loss, other) < EXACT
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert max_error(p.grad, q.grad) < EXACT
+    once = [(2, 4), (2, 1, 3), (2, 4), (2, 1, 4), (2, 1, 4)]
+    anew = [(2, 5, 3), (2, 5, 4), (2, 5, 4)]
+    assert [m.shape for m in masks] == 2 * (once if variational else anew)
 
 
 @each_half
@@ -619,17 +638,18 @@ BAD = {
         lambda m, a: m.LSTM(2, 3).forward(a(np.ones((2, 4, 2), F32)), mask=a(np.ones((2, 4), F32))),
         ValueError, "mask has dtype", "float32, expected bool"),
     "length too large": bad(lambda m, a: m.lengths_to_mask(a(np.array([3, 5])), 4), ValueError,
-                            "[3", "5]", "expected (B,) in 0 ... size = 4"),
+                            "[3", "5]", "expected (B,) integers in 0 ... size = 4"),
     "length negative": bad(lambda m, a: m.lengths_to_mask(a(np.array([3, -1]))), ValueError, "-1]"),
     "lengths of a square": bad(lambda m, a: m.lengths_to_mask(a(np.ones((2, 2), int)), 4), ValueError,
                                "expected (B,)"),
+    "half a length": bad(lambda m, a: m.lengths_to_mask(a(np.array([3, 1.5]))), ValueError, "1.5]"),
     "id too large": bad(lambda m, a: lm(m).forward(Batch(a(np.array([[7]])))), ValueError,
                         "ids holds 7, expected 0 <= id < vocab_size = 7"),
     "next id too large": bad(lambda m, a: lm(m).next_logits(a(np.array([[-1]])), lm(m).new_cache(1)),
                              ValueError, "ids holds -1"),
     "a cache of another batch": bad(
         lambda m, a: lm(m).next_logits(a(np.array([[1]])), lm(m).new_cache(2)), ValueError,
-        "state has shape (2, 2, 4), expected (2, 1, 4)"),
+        "ids has shape (1, 1), expected (2, t)"),
     "no source": bad(lambda m, a: translator(m).forward(Batch(a(np.array([[1]])))), ValueError,
                      "source is None, expected ids (B, S)"),
     "nothing to read": bad(lambda m, a: translator(m).encode(a(np.zeros((2, 0), int))), ValueError,

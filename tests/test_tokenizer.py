@@ -92,12 +92,14 @@ def encode_at_once(tokenizer, text, special_tokens):
 
 # Texts that are hard to cut: pieces of special tokens, contractions, white space, scripts.
 HARD = st.lists(
-    st.sampled_from(
-        [*"'’smtdrvle <>ab/7é猫\n\t\r_!", "'ll", "'ve", "  ", "<a>", "<b>", "<pad>", "</a", "½",
-         "\u0301", "\u00a0", "\u3000", "\x85", "\U00010940", "\u0558", "😀"]
+    st.one_of(
+        st.sampled_from([*"<>ab/", "<a>", "<b>", "<a><b>", "<pad>", "</a"]),
+        st.sampled_from(
+            [*"'’smtdrvle 7é猫\n\t\r_!½\u0301\u00a0\u3000\x85\u0558😀", "'ll", "'ve", "  "]
+        ),
     ),
     max_size=30,
-).map("".join)  # fmt: skip
+).map("".join)
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
@@ -440,7 +442,7 @@ BAD = [
     ("special twice", lambda: WordTokenizer.train("a", special_tokens=["<a>", "<a>"]), ValueError,
      "special_tokens holds '<a>' twice"),
     ("special empty", lambda: CharTokenizer.train("a", special_tokens=[""]), ValueError,
-     "special_tokens holds '', expected different tokens, none empty"),
+     "special_tokens holds an empty one, expected different tokens"),
     ("special no str", lambda: BPETokenizer.train("a", 300, [b"<a>"]), TypeError, "holds b'<a>'"),
     ("unknown no str", lambda: WordTokenizer(["a"], unknown=0), TypeError, "unknown holds 0"),
     ("word special", lambda: WordTokenizer(["<pad>"]), ValueError, "holds '<pad>' twice"),

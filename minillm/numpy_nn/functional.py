@@ -247,10 +247,11 @@ def linear(x, weight, bias=None):
     return flat_y.reshape(*x.shape[:-1], len(weight))
 
 
-def linear_backward(dy, x, weight):
+def linear_backward(dy, x, weight, *, bias=True):
     """The gradients of `linear`: dy (..., d_out) -> dx, dweight, dbias, each like what it is of.
 
     Every position used the same weight, so the weight's gradient is summed over positions.
+    Where there was no `bias`, dbias is None.
 
     Examples
     --------
@@ -260,7 +261,8 @@ def linear_backward(dy, x, weight):
     """
     d_out, d_in = weight.shape
     flat_dy, flat_x = dy.reshape(-1, d_out), x.reshape(-1, d_in)  # (N, d_out), (N, d_in)
-    return (flat_dy @ weight).reshape(x.shape), flat_dy.T @ flat_x, flat_dy.sum(0)
+    dbias = flat_dy.sum(0) if bias else None
+    return (flat_dy @ weight).reshape(x.shape), flat_dy.T @ flat_x, dbias
 
 
 def embedding(ids, weight):
@@ -335,7 +337,10 @@ def sigmoid(x):
     >>> sigmoid(np.array([-1e4, 0.0, np.log(3.0)]))
     array([0.  , 0.5 , 0.75])
     """
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    y = np.tanh(0.5 * x)
+    y += 1
+    y *= 0.5
+    return y
 
 
 def sigmoid_backward(dy, y):
@@ -420,7 +425,11 @@ def gelu(x):
     >>> gelu(np.array([-1.0, 0.0, 1.0]))[0].round(4)
     array([-0.1588,  0.    ,  0.8412])
     """
-    gate = sigmoid(x * (_GELU_1 + _GELU_3 * x * x))
+    gate = x * x  # step by step in place: less memory to go through
+    gate *= _GELU_3
+    gate += _GELU_1
+    gate *= x  # 2 u
+    gate = sigmoid(gate)
     y = x * gate
     return y, (x, y, gate)
 
@@ -437,7 +446,14 @@ def gelu_backward(dy, cache):
     array([0. , 0.5, 1. ])
     """
     x, y, gate = cache
-    return dy * (gate + y * (1 - gate) * (_GELU_1 + 3 * _GELU_3 * x * x))
+    dx = x * x
+    dx *= 3 * _GELU_3
+    dx += _GELU_1  # 2 u'
+    dx *= y
+    dx *= 1 - gate
+    dx += gate
+    dx *= dy
+    return dx
 
 
 _GELU_1 = 2 * math.sqrt(2 / math.pi)  # 2 u = _GELU_1 x + _GELU_3 x**3
@@ -453,7 +469,7 @@ def gelu_exact(x):
 
     References
     ----------
-    Hendrycks & Gimpel 2016, eq. 1.
+    Hendrycks & Gimpel 2016, section 2.
 
     Examples
     --------
@@ -506,7 +522,7 @@ def silu(x):
 
     References
     ----------
-    Elfwing et al. 2018, eq. 1; also called swish.
+    Elfwing et al. 2018, section 2; also called swish.
 
     Examples
     --------

@@ -6,6 +6,12 @@ A model defines `forward`, `backward`, `new_cache` and `next_logits`; the rest f
 Shape letters: B batch, T position, V vocabulary.
 """
 
+import math
+
+import numpy as np
+
+from minillm.batches import check_batch, check_next
+from minillm.checks import check_range
 from minillm.config import ModelConfig
 from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.layers import Module
@@ -14,18 +20,22 @@ from minillm.numpy_nn.layers import Module
 class LanguageModel(Module):
     """What all models share: loss, gradients, logits.
 
-    A subclass has four methods::
+    A subclass defines `forward`, `backward`, `new_cache` and `next_logits`, as told there. If it
+    is recurrent, its `forward` takes ``state=`` as well; if it reads a source, it has a method
+    ``encode(source, source_mask=None)``, which gives a cache as `new_cache` does elsewhere.
 
-        forward(batch, *, rng=None) -> (logits, cache)   # (B, T, V), or (B, classes) for labels
-        backward(dlogits, cache)                         # adds to the parameters' gradients
-        new_cache(batch_size) -> cache                   # what generation remembers, empty
-        next_logits(ids, cache) -> (B, V)                # reads new ids, and updates the cache
+    Parameters
+    ----------
+    config : ModelConfig
+        The record of the model's options, kept as `model.config`.
 
-    A recurrent model's `forward` takes `state=` as well.
+    Raises
+    ------
+    TypeError
+        If it is no such record, or that of another model.
 
     Examples
     --------
-    >>> import numpy as np
     >>> from minillm.batches import Batch
     >>> from minillm.numpy_nn.parameter import Parameter
     >>> from minillm.config import ModelConfig
@@ -47,11 +57,35 @@ class LanguageModel(Module):
     array([ 0.25, -0.75,  0.25,  0.25])
     """
 
+    array = np.ndarray  # what it reads
+
     def __init__(self, config):
         if not isinstance(config, ModelConfig) or config.model not in _names(self):
             kind = type(config).__name__
             raise TypeError(f"config is a {kind}, expected a {type(self).__name__}Config")
         self.config = config
+
+    def forward(self, batch, *, rng=None):
+        """Give the logits, (B, T, V) or of labels (B, classes), and a cache for `backward`.
+
+        An `rng` draws what dropout drops; without, nothing is.
+        """
+        raise NotImplementedError
+
+    def backward(self, dlogits, cache):
+        """Add to the gradient of each parameter; ids have none, so nothing is given back."""
+        raise NotImplementedError
+
+    def new_cache(self, batch_size):
+        """What generation remembers of each text, before the first token: a `batches.Cache`."""
+        raise NotImplementedError
+
+    def next_logits(self, ids, cache, *, mask=None):
+        """The logits after the last of new ids: ids (B, t), mask as in a batch -> (B, V).
+
+        What was read before is in the cache, to which the new ids are added.
+        """
+        raise NotImplementedError
 
     def loss_and_grads(
         self, batch, *, scale=1.0, rng=None, label_smoothing=0.0, z_loss=0.0, state=None
@@ -79,13 +113,15 @@ class LanguageModel(Module):
 
         Raises
         ------
+        TypeError
+            If `batch` is no Batch of arrays, `state` none of this model, or `scale` no number.
         ValueError
             If the batch has no targets, or does not fit the model.
         """
-        carried = {} if state is None else {"state": state}
-        logits, cache = self.forward(batch, rng=rng, **carried)
+        scale = check_range("scale", scale, low=-math.inf)
+        logits, cache = self.forward(batch, rng=rng, **_carried(self, batch, state))
         options = {"label_smoothing": label_smoothing, "z_loss": z_loss}
-        loss, loss_cache = F.cross_entropy(logits, _targets(batch), **options)
+        loss, loss_cache = F.cross_entropy(logits, batch.targets, **options)
         self.backward(F.cross_entropy_backward(loss_cache, scale=scale), cache)
         return loss
 
@@ -94,12 +130,17 @@ class LanguageModel(Module):
 
         Arguments as in `loss_and_grads`.
         """
-        carried = {} if state is None else {"state": state}
-        return F.cross_entropy(self.forward(batch, **carried)[0], _targets(batch))[0]
+        logits, _ = self.forward(batch, **_carried(self, batch, state))
+        return F.cross_entropy(logits, batch.targets)[0]
 
     def logits(self, batch):
         """The scores of what may come next at each position: (B, T, V); of labels: (B, classes)."""
+        check_batch(self, batch)
         return self.forward(batch)[0]
+
+    def _check_next(self, ids, cache, mask):
+        """Raise unless `next_logits` can read `ids`, and go on from `cache`."""
+        check_next(self, ids, cache, mask)
 
 
 def _names(model):
@@ -107,10 +148,12 @@ def _names(model):
     return {kind.__name__ for kind in type(model).__mro__}
 
 
-def _targets(batch):
+def _carried(model, batch, state):
+    """The state, if any, as an argument; raise unless it and a batch with targets fit the model."""
+    check_batch(model, batch, state)
     if batch.targets is None:
         raise ValueError("batch.targets is None, expected what the model should answer")
-    return batch.targets
+    return {} if state is None else {"state": state}
 
 
 __all__ = ["LanguageModel"]

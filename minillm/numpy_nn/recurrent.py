@@ -11,10 +11,9 @@ Shape letters: B batch, T position, S source position, C = d_model, D = d_hidden
 G = gates times D, V vocabulary.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 
+from minillm.batches import Cache
 from minillm.checks import check_range, check_shape, check_sizes
 from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.layers import Embedding, Linear, Module
@@ -320,10 +319,13 @@ class Recurrent(LanguageModel):
 
     def new_cache(self, batch_size):
         """The state before a text: its `arrays` are replaced as tokens are read."""
-        return SimpleNamespace(arrays=self.recurrent.new_state(batch_size))
+        cache = Cache(self, batch_size)
+        cache.arrays = self.recurrent.new_state(batch_size)
+        return cache
 
     def next_logits(self, ids, cache, *, mask=None):
         """The logits after the last of new ids: ids (B, t), mask as in a batch -> (B, V)."""
+        self._check_next(ids, cache, mask)
         x, _ = self.embedding.forward(ids)
         (_, cache.arrays), _ = self.recurrent.forward(x, cache.arrays, mask=mask)
         return self.output.forward(cache.arrays[0][-1])[0]
@@ -441,6 +443,7 @@ class LSTMEncoderDecoder(LanguageModel):
 
     def next_logits(self, ids, cache, *, mask=None):
         """The logits after the last of new ids: ids (B, t), mask as in a batch -> (B, V)."""
+        self._check_next(ids, cache, mask)
         x, _ = self.embedding.forward(ids)
         (_, cache.arrays), _ = self.decoder.forward(x, cache.arrays, mask=mask)
         (y, _), _ = self._attend(cache.arrays[0][-1][:, None], cache)  # (B, 1, D)
@@ -468,7 +471,9 @@ class LSTMEncoderDecoder(LanguageModel):
             raise ValueError(f"source is {found}, expected ids (B, S), S at least 1")
         x, ids = self.source_embedding.forward(source)
         (memory, state), cache = self.encoder.forward(x, mask=source_mask, rng=rng)
-        return SimpleNamespace(arrays=state, memory=memory, mask=source_mask), (ids, cache)
+        encoded = Cache(self, len(source))
+        encoded.arrays, encoded.memory, encoded.mask = state, memory, source_mask
+        return encoded, (ids, cache)
 
     def _attend(self, y, encoded):
         if self.attention:
@@ -488,7 +493,7 @@ def lengths_to_mask(lengths, size=None):
     Raises
     ------
     ValueError
-        If a length is negative or above `size`.
+        If a length is negative, above `size`, or no integer.
 
     Examples
     --------
@@ -496,10 +501,10 @@ def lengths_to_mask(lengths, size=None):
     array([[ True,  True,  True],
            [ True, False, False]])
     """
-    lengths = np.asarray(lengths, np.int64)
+    lengths = np.asarray(lengths)
     size = int(lengths.max(initial=0)) if size is None else size
-    if lengths.ndim != 1 or ((lengths < 0) | (lengths > size)).any():
-        raise ValueError(f"lengths = {lengths}, expected (B,) in 0 ... size = {size}")
+    if lengths.ndim != 1 or ((lengths < 0) | (lengths > size) | (lengths % 1 != 0)).any():
+        raise ValueError(f"lengths = {lengths}, expected (B,) integers in 0 ... size = {size}")
     return np.arange(size) < lengths[:, None]
 
 

@@ -9,6 +9,7 @@ G key/value heads, K = d_head, V vocabulary, ``...`` any leading axes.
 
 import numpy as np
 
+from minillm.batches import Cache
 from minillm.config import CHOICES
 from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.attention import KeyValueCache, MultiHeadAttention
@@ -194,15 +195,14 @@ class Block(Module):
         return dx, *others
 
 
-class TransformerCache:
+class TransformerCache(Cache):
     """What generation remembers: keys and values of each layer, and which positions are padding.
 
     Parameters
     ----------
-    config : TransformerConfig
+    model : Transformer
+        Keys and values have the dtype of its weights.
     batch_size : int
-    dtype : numpy.dtype
-        That of keys and values.
 
     Examples
     --------
@@ -214,8 +214,9 @@ class TransformerCache:
     3
     """
 
-    def __init__(self, config, batch_size, dtype=np.float32):
-        c, self.batch_size = config, batch_size
+    def __init__(self, model, batch_size):
+        super().__init__(model, batch_size)
+        c, dtype = model.config, model.embedding.weight.data.dtype
 
         def layer():
             return KeyValueCache(batch_size, c.n_kv_head, c.context_length, c.d_head, dtype)
@@ -331,12 +332,12 @@ class Transformer(LanguageModel):
         self._check_writes()
         if self.config.kind == "encoder-decoder":
             raise ValueError("kind = 'encoder-decoder': expected encode(source), not new_cache")
-        return TransformerCache(self.config, batch_size, self.embedding.weight.data.dtype)
+        return TransformerCache(self, batch_size)
 
     def encode(self, source, source_mask=None):
         """Read source (B, S), masked as in a batch: what `next_logits` starts from."""
         memory, _ = self._encode(source, source_mask)
-        cache = TransformerCache(self.config, len(source), memory.dtype)
+        cache = TransformerCache(self, len(source))
         cache.source, cache.source_mask = memory[:, :0], source_mask
         for block, (_, kv_cache) in zip(self.blocks, cache.layers, strict=True):
             block.cross.forward(cache.source, memory, kv_cache=kv_cache)  # no one asks yet
@@ -359,11 +360,9 @@ class Transformer(LanguageModel):
             If the model does not write a text, or `ids` do not fit it or the cache.
         """
         self._check_writes()
-        B = cache.batch_size
-        if ids.ndim != 2 or len(ids) != B or ids.shape[1] == 0:
-            raise ValueError(f"ids has shape {ids.shape}, expected ({B}, t), t at least 1")
+        self._check_next(ids, cache, mask)
         if mask is not None or cache.mask is not None:
-            old = np.ones((B, cache.length), bool) if cache.mask is None else cache.mask
+            old = np.ones((len(ids), cache.length), bool) if cache.mask is None else cache.mask
             new = np.ones(ids.shape, bool) if mask is None else mask
             mask = np.concatenate([old, new], 1)
         x, _ = self._run(

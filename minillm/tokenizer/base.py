@@ -179,9 +179,7 @@ def check_tokens(name, tokens, kind=str):
         if not isinstance(token, kind):
             raise TypeError(f"{name} holds {token!r}, expected {kind.__name__}")
         if not token or token in seen:
-            twice = " twice" if token else ""
-            raise ValueError(
-                f"{name} holds {token!r}{twice}, expected different tokens, none empty"
-            )
+            fault = f"{token!r} twice" if token else "an empty one"
+            raise ValueError(f"{name} holds {fault}, expected different tokens")
         seen.add(token)
     return tokens

@@ -108,8 +108,8 @@ class BPETokenizer(Tokenizer):
         frequent pair is joined, of equals the lexicographically greater.
 
         A file is streamed: memory holds its different words, never all of it. `n_process`
-        processes count them; by default as many as there are processors for a file of 32 MB and
-        more, else one. (A script that may start processes needs ``if __name__ == "__main__":``.)
+        processes count them; by default one, and one more for each 32 MB of a file, up to the
+        number of processors. (A script that starts some needs ``if __name__ == "__main__":``.)
 
         Raises
         ------

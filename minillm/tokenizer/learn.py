@@ -14,7 +14,8 @@ def learn_merges(counts, n_merge):
     """The pairs to join, in order: {word: count} -> list of (bytes, bytes), n_merge or fewer.
 
     A word is kept as a str with one character for each token, and a pair as a str of two, so that
-    to join a pair is to split the word at it. Only words that hold the pair are touched.
+    to join a pair is to split the word at it. Only words that hold the pair are touched. Once
+    counted a pair only becomes rarer, so what is on top of the heap is never less than the most.
     """
     tokens = list(BYTES)  # a token's place here is the code of its character
     order = list(map(descending, tokens))
@@ -35,7 +36,7 @@ def learn_merges(counts, n_merge):
     with tqdm(total=n_merge, desc="merges", disable=None, delay=2) as bar:
         while heap and len(merges) < n_merge:
             negative, *_, pair = heapq.heappop(heap)
-            if n_pair[pair] < -negative:  # it has become rarer since; a pair never becomes more
+            if n_pair[pair] < -negative:  # it has become rarer since it was put there
                 if n_pair[pair]:
                     heapq.heappush(heap, entry(pair))
                 continue

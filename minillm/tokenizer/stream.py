@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from minillm.checks import check_sizes
 
 BLOCK = 2**18  # characters that are counted at a time
-LARGE = 2**25  # bytes from which on a file is counted by several processes
+LARGE = 2**25  # bytes of a file for which another process is worth its start
 
 
 @lru_cache
@@ -24,10 +24,10 @@ def finder(special_tokens):
 
 
 def cut_anew(chunks, special_tokens, boundary, size):
-    """Join a stream of text and cut it again: pieces with the same tokens as the whole has.
+    """Join a stream of text and cut it again, into pieces that have the tokens of the whole.
 
-    A piece has about `size` characters, or as many as it takes to hold a word. `boundary` finds,
-    searching backwards, a character before which any word has ended.
+    A piece has about `size` characters, or as many as the longest word takes. `boundary` finds,
+    searching backwards, a character before which every word has ended, whatever comes after it.
     """
     held, n_held, wanted = [], 0, size
     for chunk in chunks:
@@ -63,11 +63,11 @@ def count_words(kind, source, special_tokens, n_process=1):
     """How often each word stands in a source, outside special tokens: a Counter.
 
     `kind` is the class of tokenizer, which has `pattern`, `boundary` and `file_errors`. With
-    n_process = None there are as many processes as processors, for a large file; else one.
+    n_process = None a file gets a process for each `LARGE` bytes, no more than processors.
     """
     if n_process is None:
-        large = isinstance(source, os.PathLike) and os.path.getsize(source) >= LARGE
-        n_process = (os.cpu_count() or 1) if large else 1
+        size = os.path.getsize(source) if isinstance(source, os.PathLike) else 0
+        n_process = min(1 + size // LARGE, os.cpu_count() or 1)
     check_sizes(n_process=n_process)
     special_tokens = tuple(special_tokens)
     pieces = (

@@ -229,7 +229,7 @@ class MultiHeadAttention(nn.Module):
     References
     ----------
     Vaswani et al. 2017, section 3.2.2. Shared keys and values: Ainslie et al. 2023. `qk_norm`:
-    Henry et al. 2020. Value residual: Zhou et al. 2024; in this form, Jordan et al. 2024b.
+    Henry et al. 2020. Value residual: Zhou et al. 2024; with one scalar a layer: modded-nanogpt.
 
     Examples
     --------

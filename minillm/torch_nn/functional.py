@@ -162,7 +162,7 @@ def linear(x, weight, bias=None):
     """
     _check_linear(x, weight, bias)
     y = x @ weight.T
-    return y if bias is None else y + bias
+    return y if bias is None else y + bias.to(y.dtype)  # which autocast has made smaller, perhaps
 
 
 def embedding(ids, weight):
@@ -268,7 +268,7 @@ def gelu_exact(x):
 
     References
     ----------
-    Hendrycks & Gimpel 2016, eq. 1.
+    Hendrycks & Gimpel 2016, section 2.
 
     Examples
     --------
@@ -284,7 +284,7 @@ def silu(x):
 
     References
     ----------
-    Elfwing et al. 2018, eq. 1; also called swish.
+    Elfwing et al. 2018, section 2; also called swish.
 
     Examples
     --------

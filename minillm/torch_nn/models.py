@@ -3,10 +3,9 @@
 Shape letters: B batch, T position, N = context_length, C = d_model, D = d_hidden, V vocabulary.
 """
 
-from types import SimpleNamespace
-
 import torch
 
+from minillm.batches import Cache
 from minillm.torch_nn import functional as F
 from minillm.torch_nn.layers import Embedding, Linear
 from minillm.torch_nn.model import LanguageModel
@@ -49,12 +48,12 @@ class Bigram(LanguageModel):
 
     def new_cache(self, batch_size):
         """Nothing is remembered but how many texts there are."""
-        return SimpleNamespace(batch_size=batch_size)
+        return Cache(self, batch_size)
 
     @torch.no_grad()
     def next_logits(self, ids, cache, *, mask=None):
         """The logits after the last of new ids: ids (B, t) -> (B, V)."""
-        _check_new(ids, cache.batch_size)
+        self._check_next(ids, cache, mask)
         return self.table(ids[:, -1])
 
 
@@ -97,13 +96,15 @@ class MLP(LanguageModel):
 
     def new_cache(self, batch_size):
         """The vectors of the last N - 1 tokens, (B, N - 1, C): zeros, before the text."""
+        cache = Cache(self, batch_size)
         shape = (batch_size, self.config.context_length - 1, self.config.d_model)
-        return SimpleNamespace(past=self.embedding.weight.new_zeros(shape))
+        cache.past = self.embedding.weight.new_zeros(shape)
+        return cache
 
     @torch.no_grad()
     def next_logits(self, ids, cache, *, mask=None):
         """The logits after the last of new ids: ids (B, t), mask as in a batch -> (B, V)."""
-        _check_new(ids, len(cache.past))
+        self._check_next(ids, cache, mask)
         N = self.config.context_length
         x = self._vectors(ids, mask)
         x = torch.cat([cache.past, x], 1)[:, -N:]  # (B, N, C)
@@ -152,14 +153,6 @@ def _windows(x, N):
     """Each position's last N vectors side by side: x (B, N - 1 + T, C) -> (B, T, N C)."""
     T = x.shape[1] - N + 1
     return torch.cat([x[:, i : i + T] for i in range(N)], -1)
-
-
-def _check_new(ids, batch_size):
-    """Raise unless there are new ids (B, t), at least one for each text of the cache."""
-    if ids.ndim != 2 or len(ids) != batch_size or ids.shape[1] == 0:
-        raise ValueError(
-            f"ids has shape {tuple(ids.shape)}, expected ({batch_size}, t), t at least 1"
-        )
 
 
 __all__ = ["MLP", "Bigram", "build"]

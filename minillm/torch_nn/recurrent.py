@@ -6,11 +6,10 @@ Shape letters: B batch, T position, S source position, C = d_model, D = d_hidden
 G = gates times D, V vocabulary.
 """
 
-from types import SimpleNamespace
-
 import torch
 from torch import nn
 
+from minillm.batches import Cache
 from minillm.checks import check_range, check_shape, check_sizes
 from minillm.torch_nn import functional as F
 from minillm.torch_nn.layers import Embedding, Linear
@@ -252,11 +251,14 @@ class Recurrent(LanguageModel):
 
     def new_cache(self, batch_size):
         """The state before a text: its `arrays` are replaced as tokens are read."""
-        return SimpleNamespace(arrays=self.recurrent.new_state(batch_size))
+        cache = Cache(self, batch_size)
+        cache.arrays = self.recurrent.new_state(batch_size)
+        return cache
 
     @torch.no_grad()
     def next_logits(self, ids, cache, *, mask=None):
         """The logits after the last of new ids: ids (B, t), mask as in a batch -> (B, V)."""
+        self._check_next(ids, cache, mask)
         _, cache.arrays = self.recurrent(self.embedding(ids), cache.arrays, mask=mask)
         return self.output(cache.arrays[0][-1])
 
@@ -353,6 +355,7 @@ class LSTMEncoderDecoder(LanguageModel):
     @torch.no_grad()
     def next_logits(self, ids, cache, *, mask=None):
         """The logits after the last of new ids: ids (B, t), mask as in a batch -> (B, V)."""
+        self._check_next(ids, cache, mask)
         _, cache.arrays = self.decoder(self.embedding(ids), cache.arrays, mask=mask)
         y, _ = self._attend(cache.arrays[0][-1][:, None], cache)  # (B, 1, D)
         return self.output(y[:, 0])
@@ -379,7 +382,9 @@ class LSTMEncoderDecoder(LanguageModel):
             raise ValueError(f"source is {found}, expected ids (B, S), S at least 1")
         x = self.source_embedding(source)
         memory, state = self.encoder(x, mask=source_mask, rng=rng)
-        return SimpleNamespace(arrays=state, memory=memory, mask=source_mask)
+        encoded = Cache(self, len(source))
+        encoded.arrays, encoded.memory, encoded.mask = state, memory, source_mask
+        return encoded
 
     def _attend(self, y, encoded):
         if self.attention:
@@ -399,7 +404,7 @@ def lengths_to_mask(lengths, size=None):
     Raises
     ------
     ValueError
-        If a length is negative or above `size`.
+        If a length is negative, above `size`, or no integer.
 
     Examples
     --------
@@ -407,10 +412,11 @@ def lengths_to_mask(lengths, size=None):
     tensor([[ True,  True,  True],
             [ True, False, False]])
     """
-    lengths = torch.as_tensor(lengths, dtype=torch.long)
-    size = max(lengths.tolist(), default=0) if size is None else size
-    if lengths.ndim != 1 or ((lengths < 0) | (lengths > size)).any():
-        raise ValueError(f"lengths = {lengths.tolist()}, expected (B,) in 0 ... size = {size}")
+    lengths = torch.as_tensor(lengths)
+    size = int(max(lengths.flatten().tolist(), default=0)) if size is None else size
+    if lengths.ndim != 1 or ((lengths < 0) | (lengths > size) | (lengths % 1 != 0)).any():
+        found = lengths.tolist()
+        raise ValueError(f"lengths = {found}, expected (B,) integers in 0 ... size = {size}")
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from minillm.batches import Cache
 from minillm.config import CHOICES
 from minillm.torch_nn import functional as F
 from minillm.torch_nn.attention import KeyValueCache, MultiHeadAttention
@@ -148,16 +149,14 @@ class Block(nn.Module):
         return h if self.norm_first else norm(h)
 
 
-class TransformerCache:
+class TransformerCache(Cache):
     """What generation remembers: keys and values of each layer, and which positions are padding.
 
     Parameters
     ----------
-    config : TransformerConfig
+    model : Transformer
+        Keys and values have the dtype of its weights, and are on their device.
     batch_size : int
-    dtype : torch.dtype
-        That of keys and values.
-    device : torch.device, optional
 
     Examples
     --------
@@ -169,9 +168,10 @@ class TransformerCache:
     3
     """
 
-    def __init__(self, config, batch_size, dtype=torch.float32, device=None):
-        c, self.batch_size = config, batch_size
-        sizes = (batch_size, c.n_kv_head, c.context_length, c.d_head, dtype, device)
+    def __init__(self, model, batch_size):
+        super().__init__(model, batch_size)
+        c, like = model.config, model.embedding.weight
+        sizes = (batch_size, c.n_kv_head, c.context_length, c.d_head, like.dtype, like.device)
         both = c.kind == "encoder-decoder"
         self.layers = [
             (KeyValueCache(*sizes), KeyValueCache(*sizes) if both else None)
@@ -295,14 +295,13 @@ class Transformer(LanguageModel):
         self._check_writes()
         if self.config.kind == "encoder-decoder":
             raise ValueError("kind = 'encoder-decoder': expected encode(source), not new_cache")
-        weight = self.embedding.weight
-        return TransformerCache(self.config, batch_size, weight.dtype, weight.device)
+        return TransformerCache(self, batch_size)
 
     @torch.no_grad()
     def encode(self, source, source_mask=None):
         """Read source (B, S), masked as in a batch: what `next_logits` starts from."""
         memory = self._encode(source, source_mask)
-        cache = TransformerCache(self.config, len(source), memory.dtype, memory.device)
+        cache = TransformerCache(self, len(source))
         cache.source, cache.source_mask = memory[:, :0], source_mask
         for block, (_, kv_cache) in zip(self.blocks, cache.layers, strict=True):
             block.cross(cache.source, memory, kv_cache=kv_cache)  # no one asks yet
@@ -326,11 +325,10 @@ class Transformer(LanguageModel):
             If the model does not write a text, or `ids` do not fit it or the cache.
         """
         self._check_writes()
-        B = cache.batch_size
-        if ids.ndim != 2 or len(ids) != B or ids.shape[1] == 0:
-            raise ValueError(f"ids has shape {tuple(ids.shape)}, expected ({B}, t), t at least 1")
+        self._check_next(ids, cache, mask)
         if mask is not None or cache.mask is not None:
-            real = torch.ones(B, cache.length + ids.shape[1], dtype=torch.bool, device=ids.device)
+            size = len(ids), cache.length + ids.shape[1]
+            real = torch.ones(size, dtype=torch.bool, device=ids.device)
             old = real[:, : cache.length] if cache.mask is None else cache.mask
             new = real[:, cache.length :] if mask is None else mask
             mask = torch.cat([old, new], 1)
@@ -446,11 +444,13 @@ def _pool_weights(pool, mask, x):
 
 def _checkpoint(block, *args, rng, **options):
     """Run a block without keeping what is between; in the backward pass, run it again."""
-    replay = {}
-    if rng is not None:  # the second time too, drop what was dropped the first time
+    run, replay = checkpoint, {}
+    if rng is not None and block.dropout:  # drop the second time what was dropped the first time
         replay = {"context_fn": lambda: (nullcontext(), _Replay(rng, rng.get_state()))}
+        if torch.compiler.is_compiling():  # which cannot do that, and leaves this block as it is
+            run = torch.compiler.disable(checkpoint)
     options |= {"rng": rng, "use_reentrant": False, "preserve_rng_state": False}
-    return checkpoint(block, *args, **options, **replay)
+    return run(block, *args, **options, **replay)
 
 
 class _Replay:
