@@ -8,6 +8,8 @@ import dataclasses
 import json
 import typing
 from dataclasses import dataclass
+from functools import partial
+from numbers import Integral
 
 from minillm.checks import check_range, check_sizes
 
@@ -51,12 +53,7 @@ class ModelConfig:
         TypeError
             If a field's type is wrong.
         """
-        try:
-            values = json.loads(text)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"text = {str(text)[:40]!r}, expected JSON: {error}") from None
-        if not isinstance(values, dict):
-            raise ValueError(f"text = {text[:40]!r}, expected a JSON object of options")  # noqa: TRY004
+        values = _json_object(text)
         kinds = {
             kind.__name__.removesuffix("Config"): kind for kind in ModelConfig.__subclasses__()
         }
@@ -231,15 +228,212 @@ class TransformerConfig(ModelConfig):
         return cls(**defaults | options)
 
 
+MODELS = {  # those that can be trained to predict the next token: their record, and how to make it
+    "bigram": (BigramConfig, BigramConfig),
+    "mlp": (MLPConfig, MLPConfig),
+    "rnn": (RecurrentConfig, partial(RecurrentConfig, cell="rnn")),
+    "lstm": (RecurrentConfig, partial(RecurrentConfig, cell="lstm")),
+    "gpt2": (TransformerConfig, TransformerConfig.gpt2),
+    "llama": (TransformerConfig, TransformerConfig.llama),
+    "recipe": (TransformerConfig, TransformerConfig.recipe),
+}
+SIZES = {"n_layer": 4, "n_head": 4, "d_model": 128, "d_hidden": 256}  # where a record has none
+RATES = {"adamw": 1e-3, "muon": 0.04, "sgd": 0.1}
+NOT_TRAINED = {  # options of a record that do not go with the next token, or are known otherwise
+    "vocab_size", "context_length", "cell", "kind", "source_vocab_size", "head_transform",
+    "n_class", "pool",
+}  # fmt: skip
+TORCH_ONLY = ("device", "precision", "compile", "checkpointing", "sdpa", "fused", "parallel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run: the text, the model, how it is trained, and where that is written down.
+
+    The model's own options, those of its record, are collected in `options`; `make`, JSON and the
+    command line have them side by side with the others. None means what a comment says.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is unknown, of the wrong type, out of range, or contradicts another.
+
+    Examples
+    --------
+    >>> config = TrainConfig.make(data="tinyshakespeare", model="gpt2", n_layer=2, n_steps=100)
+    >>> config.options, config.lr
+    ({'n_layer': 2}, 0.001)
+    >>> config.model_config(vocab_size=65).d_model
+    128
+    >>> TrainConfig.from_json(config.to_json()) == config
+    True
+    >>> TrainConfig.make(data="tinyshakespeare", model="lstm", n_head=4)
+    Traceback (most recent call last):
+        ...
+    ValueError: n_head = 4: model = 'lstm' has no such option
+    """
+
+    # the text
+    data: str  # a set of minillm.data, a text file in UTF-8, or a token file (NAME.tokens)
+    tokenizer: str = "char"  # "char", "word", "gpt2", or "bpe:1000" to learn 1000 tokens
+    held_out: float = 0.1  # share of the text, its end, on which the model is evaluated
+    context_length: int = 64  # the most positions that the model looks back on
+    window: int | None = None  # positions in a training window; None: context_length
+    # the model
+    model: str = "gpt2"  # bigram, mlp, rnn, lstm, gpt2, llama, or recipe (ours)
+    half: str = "torch"  # or "numpy", by hand
+    options: dict = dataclasses.field(default_factory=dict)  # the model's own
+    # training
+    n_steps: int = 2000
+    batch_size: int = 12  # windows in a step, on all devices together
+    accumulate: int = 1  # parts of a batch, one after another: less memory, the same result
+    optimizer: str = "adamw"  # "muon" (for matrices; AdamW for the rest), or "sgd"
+    lr: float | None = None  # learning rate, at its peak; None: adamw 0.001, muon 0.04, sgd 0.1
+    adam_lr: float | None = None  # with muon, that of the rest; None: a fifth of lr
+    output_lr: float | None = None  # with muon, that of the output matrix; None: 3 adam_lr
+    schedule: str = "cosine"  # or "linear", "wsd" (stable, then down); all of them warm up
+    n_warmup: int = 0  # steps below the peak at the beginning
+    n_decay: int | None = None  # with wsd, steps of decay; None: a fifth of n_steps
+    floor: float = 0.0  # share of the peak at the end
+    momentum: float = 0.95  # of muon and sgd
+    beta1: float = 0.9  # of AdamW
+    beta2: float = 0.95  # of AdamW
+    weight_decay: float = 0.1  # of matrices only
+    clip: float | None = 1.0  # the longest that the gradient may be; None: any
+    label_smoothing: float = 0.0  # share of the target that is spread over all tokens
+    z_loss: float = 0.0  # weight of log(Z)**2 in the loss, which keeps logits small
+    seed: int = 0  # of starting weights, the order of windows, and dropout
+    # how it runs (with the same result, but for rounding)
+    device: str = "auto"  # cpu, cuda, cuda:1, mps, or the best that is there
+    precision: str = "float32"  # of products; or "bfloat16", "float16"
+    compile: bool = False  # make one program of the model: slow to begin, then faster
+    checkpointing: bool = False  # keep less for the backward pass, compute it again
+    sdpa: bool = True  # PyTorch's own attention kernels
+    fused: bool = False  # PyTorch's own optimizer kernels
+    parallel: str = "ddp"  # with torchrun: each device has the model, or "fsdp", a share of it
+    # what is written down
+    out: str | None = None  # folder for checkpoints and log; None: nothing is written
+    log_every: int = 10  # steps between two lines of the log
+    eval_every: int = 250  # steps between two evaluations on the whole held-out text
+    save_every: int = 250  # steps between two checkpoints
+    tensorboard: bool = False  # write events for TensorBoard too
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if field.name != "options":
+                value = _checked(field, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
+        lr = self.lr or RATES[self.optimizer]
+        muon, wsd = self.optimizer == "muon", self.schedule == "wsd"
+        _expect(muon or self.adam_lr is None, "adam_lr", self.adam_lr, "None but with muon")
+        _expect(muon or self.output_lr is None, "output_lr", self.output_lr, "None but with muon")
+        _expect(wsd or self.n_decay is None, "n_decay", self.n_decay, "None but with wsd")
+        adam_lr = (lr / 5 if self.adam_lr is None else self.adam_lr) if muon else None
+        defaults = {
+            "lr": lr,
+            "window": self.context_length,
+            "adam_lr": adam_lr,
+            "output_lr": 3 * adam_lr if muon else None,
+            "n_decay": max(1, self.n_steps // 5) if wsd else None,
+        }
+        for name, value in defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        self._check_together()
+
+    def _check_together(self):
+        """Raise for options that contradict each other."""
+        transformer = MODELS[self.model][0] is TransformerConfig
+        room = self.n_steps - self.n_warmup
+        for ok, name, expected in [
+            (0 < self.held_out < 1, "held_out", "more than 0 and less than 1"),
+            (self.lr > 0, "lr", "more than 0"),
+            (self.clip is None or self.clip > 0, "clip", "more than 0, or None"),
+            (room > 0, "n_warmup", f"less than n_steps = {self.n_steps}"),
+            (not self.n_decay or self.n_decay <= room, "n_decay", f"at most {room} = n_steps - n_warmup"),
+            (self.batch_size % self.accumulate == 0, "accumulate", f"a divisor of batch_size = {self.batch_size}"),
+            (not transformer or self.window <= self.context_length, "window",
+             f"at most context_length = {self.context_length}"),
+        ]:  # fmt: skip
+            _expect(ok, name, getattr(self, name), expected)
+        for field in dataclasses.fields(self):
+            value, usual = getattr(self, field.name), field.default
+            alone = self.half == "numpy" and field.name in TORCH_ONLY
+            usual = ("auto", "cpu") if field.name == "device" else (usual,)
+            _expect(not alone or value in usual, field.name, value, "half = 'torch' with it")
+        self.model_config(vocab_size=2)  # which checks its options
+
+    @classmethod
+    def make(cls, **options):
+        """The record, from its options and its model's side by side, as in JSON."""
+        own = {field.name for field in dataclasses.fields(cls)}
+        if "data" not in options:
+            raise ValueError("data is missing, expected a data set, a text file or a token file")
+        rest = {name: value for name, value in options.items() if name not in own}
+        return cls(**{n: v for n, v in options.items() if n in own}, **({"options": rest} if rest else {}))
+
+    def flat(self):
+        """All options by name, those of the model among them: what `make` takes."""
+        values = dataclasses.asdict(self)
+        return {**values, **values.pop("options")}
+
+    def model_config(self, vocab_size):
+        """The record of the model, for a vocabulary of this size."""
+        record, preset = MODELS[self.model]
+        fields = {field.name: field for field in dataclasses.fields(record)}
+        for name, value in self.options.items():
+            if name not in fields or name in NOT_TRAINED:
+                raise ValueError(f"{name} = {value!r}: model = {self.model!r} has no such option")
+        needed = {n for n, field in fields.items() if field.default is dataclasses.MISSING}
+        sizes = {name: size for name, size in SIZES.items() if name in needed}
+        if "context_length" in fields:
+            sizes["context_length"] = self.context_length
+        return preset(vocab_size=vocab_size, **sizes | self.options)
+
+    def to_json(self):
+        """One JSON object with every option, the model's own among them."""
+        return json.dumps(self.flat(), indent=1)
+
+    @classmethod
+    def from_json(cls, text):
+        """The record that `to_json` wrote, or anyone; what is not said has its default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `text` is no JSON object, or an option is wrong.
+        """
+        return cls.make(**_json_object(text))
+
+
 CHOICES = {
     "activation": ("gelu", "gelu_exact", "relu", "relu2", "silu", "swiglu"),
     "cell": ("lstm", "rnn"),
+    "half": ("torch", "numpy"),
     "kind": ("decoder", "encoder", "encoder-decoder"),
+    "model": tuple(MODELS),
     "norm": ("layernorm", "rmsnorm"),
+    "optimizer": ("adamw", "muon", "sgd"),
+    "parallel": ("ddp", "fsdp"),
     "pool": ("mean", "first", "last"),
     "position": ("learned", "sinusoidal", "rotary", "none"),
+    "precision": ("float32", "bfloat16", "float16"),
+    "schedule": ("cosine", "linear", "wsd"),
 }
-RANGES = {"dropout": {"high": 1}, "rotary_base": {"low": 1}}
+SHARES = ("dropout", "held_out", "floor", "momentum", "beta1", "beta2", "label_smoothing")
+RANGES = {name: {"high": 1} for name in SHARES} | {"rotary_base": {"low": 1}}
+MAY_BE_ZERO = ("n_warmup", "seed")  # of the integers
+
+
+def _json_object(text):
+    """A dict from JSON."""
+    try:
+        values = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"text = {str(text)[:40]!r}, expected JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"text = {text[:40]!r}, expected a JSON object of options")  # noqa: TRY004
+    return values
 
 
 def _expect(ok, name, value, expected):
@@ -253,7 +447,10 @@ def _checked(field, value):
         return None
     kind = (typing.get_args(field.type) or [field.type])[0]  # int | None -> int
     if kind is str:
-        _expect(value in CHOICES[field.name], field.name, value, f"one of {CHOICES[field.name]}")
+        if not isinstance(value, str):
+            raise TypeError(f"{field.name} = {value!r}, expected a str")
+        choices = CHOICES.get(field.name, (value,))
+        _expect(value in choices, field.name, value, f"one of {choices}")
         return value
     if kind is bool:
         if not isinstance(value, bool):
@@ -261,11 +458,14 @@ def _checked(field, value):
         return value
     if kind is float:
         return check_range(field.name, value, **RANGES.get(field.name, {}))
+    if field.name in MAY_BE_ZERO and isinstance(value, Integral):
+        check_range(field.name, value)
+        return int(value)
     check_sizes(**{field.name: value})
     return int(value)
 
 
 __all__ = [
     "BigramConfig", "LSTMEncoderDecoderConfig", "MLPConfig", "ModelConfig", "RecurrentConfig",
-    "TransformerConfig",
+    "TrainConfig", "TransformerConfig",
 ]  # fmt: skip

@@ -116,6 +116,7 @@ def main():
     if all_ok if everything else book_ok:
         return
 
+    os.environ.setdefault("PIP_USE_PEP517", "1")  # an old pip fails to build seqeval otherwise
     uv = shutil.which("uv")
     pip = [uv, "pip", "install", "--quiet", "--python", PYTHON] if uv else None
     pip = pip or [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
