@@ -366,16 +366,16 @@ class TrainConfig:
     @classmethod
     def make(cls, **options):
         """The record, from its options and its model's side by side, as in JSON."""
-        own = {field.name for field in dataclasses.fields(cls)}
         if "data" not in options:
             raise ValueError("data is missing, expected a data set, a text file or a token file")
-        rest = {name: value for name, value in options.items() if name not in own}
-        return cls(**{n: v for n, v in options.items() if n in own}, **({"options": rest} if rest else {}))
+        names = {field.name for field in dataclasses.fields(cls)} - {"options"}
+        own = {name: options.pop(name) for name in names & options.keys()}
+        return cls(**own, options=options)
 
     def flat(self):
         """All options by name, those of the model among them: what `make` takes."""
         values = dataclasses.asdict(self)
-        return {**values, **values.pop("options")}
+        return values.pop("options") | values
 
     def model_config(self, vocab_size):
         """The record of the model, for a vocabulary of this size."""

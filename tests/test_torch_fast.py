@@ -129,14 +129,6 @@ def test_compiles_to_one_graph(config, monkeypatch):
     assert graphs.n_graph == 1
 
 
-@pytest.mark.parametrize("name", ["recipe", "Recurrent"])
-def test_compiled_by_autograd_ahead_of_time(name):
-    config = CONFIGS[name]
-    model, batch = make(config), draw(config)
-    plain = result(model, batch)
-    assert_near(result(model.speed_up(compile="aot_eager", sdpa=False), batch), plain, 1e-6)
-
-
 @compiler
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, of itself
 def test_compiled_to_machine_code():
@@ -176,11 +168,11 @@ def test_all_else_works_when_compiled():
 def test_many_models_are_compiled(monkeypatch):
     """PyTorch keeps what it compiles with a function, and gives up quietly after eight times."""
     graphs = Counting(monkeypatch, fullgraph=False)
-    for size in range(2, 13):
+    for size in range(2, 11):
         model = build(BigramConfig(vocab_size=size)).speed_up(compile="eager")
         ids = torch.arange(size)[None]
         model.loss_and_grads(Batch(ids, targets=ids))
-    assert graphs.n_graph == 11
+    assert graphs.n_graph == 9
 
 
 def test_a_copy_has_a_life_of_its_own():

@@ -1,0 +1,411 @@
+"""Token files: an encoded text on the disk, and the windows of it that a model is trained on.
+
+    text ─ `write_tokens` ─ NAME.tokens, NAME.tokens.json ─ `TokenFile` ─ `Windows` ─ batches
+
+A token file is nothing but ids, one after another, two bytes each (four, if the vocabulary has more
+than 65,536). It is memory-mapped: the system reads the pages that are looked at, and drops
+them when memory is short, so that a text may be larger than memory. What the ids are stands in
+the record beside it, in JSON.
+
+Shape letters: B batch, T position.
+"""
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from itertools import chain, islice
+from operator import index
+from pathlib import Path
+
+import numpy as np
+
+from minillm.batches import Batch
+from minillm.checks import check_range, check_sizes
+from minillm.tokenizer import Tokenizer
+from minillm.tokenizer.stream import texts
+
+BLOCK = 2**16  # ids that are written, or counted, at a time
+DTYPES = {"uint16": 2**16, "uint32": 2**32}  # how many ids each has
+FIELDS = {"n_tokens", "n_bytes", "dtype", "vocab_size", "sha256", "tokenizer", "exact"}
+
+
+def write_tokens(path, source, tokenizer=None, *, vocab_size=None, n_bytes=None):
+    """Write a text as a token file, with its record and its tokenizer beside it.
+
+    A block at a time, so that memory stays constant. The file appears (or replaces an older one)
+    whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path
+        Such as "plays.tokens"; "plays.tokens.json" and "plays.tokenizer.json" are written too.
+    source : str, pathlib.Path, iterable of str, or of int
+        A text, a file in UTF-8, or chunks of one text, for which there must be a tokenizer; or
+        ids.
+    tokenizer : Tokenizer, optional
+    vocab_size : int, optional
+        How many ids there may be: needed without a tokenizer.
+    n_bytes : int, optional
+        The length of the text in UTF-8, if `source` holds ids and that is known.
+
+    Returns
+    -------
+    TokenFile
+
+    Raises
+    ------
+    TypeError
+        If `source` or `tokenizer` is none of the above.
+    ValueError
+        If an id is outside the vocabulary, the text has a character without an id, or one of
+        `tokenizer` and `vocab_size` is missing, or one too many.
+    OSError
+        If the file cannot be written; then an older one is as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from minillm.tokenizer import CharTokenizer
+    >>> text = "to be or not to be"
+    >>> path = Path(tempfile.mkdtemp()) / "hamlet.tokens"
+    >>> tokens = write_tokens(path, text, CharTokenizer.train(text))
+    >>> len(tokens), tokens.vocab_size, path.stat().st_size
+    (18, 7, 36)
+    >>> tokens.tokenizer().decode(tokens[3:8])
+    'be or'
+    >>> write_tokens(path, [1, 2, 70_000], vocab_size=65_536)
+    Traceback (most recent call last):
+        ...
+    ValueError: source holds id 70000, expected 0 <= id < vocab_size = 65536
+    """
+    path, lengths = Path(path), None
+    if (tokenizer is None) == (vocab_size is None):
+        raise ValueError("expected either a tokenizer, for text, or a vocab_size, for ids")
+    if tokenizer is not None:
+        if not isinstance(tokenizer, Tokenizer):
+            raise TypeError(f"tokenizer is a {type(tokenizer).__name__}, expected a Tokenizer")
+        if n_bytes is not None:
+            raise ValueError(f"n_bytes = {n_bytes}, expected None: it is counted in a text")
+        vocab_size, lengths, counts = tokenizer.vocab_size, _lengths(tokenizer), [0]
+        ids = tokenizer.encode_iterable(
+            _counted(chain.from_iterable(texts(source, "strict")), counts)
+        )
+    else:
+        if isinstance(source, (str, bytes, os.PathLike)) or not isinstance(source, Iterable):
+            raise TypeError(f"source is a {type(source).__name__}, expected ids: no tokenizer")
+        ids = source
+    check_sizes(vocab_size=vocab_size)
+    if vocab_size > 2**32:
+        raise ValueError(f"vocab_size = {vocab_size}, expected at most {2**32}")
+
+    dtype = "uint16" if vocab_size <= DTYPES["uint16"] else "uint32"
+    n_tokens, n_spelled, sha = 0, 0, hashlib.sha256()
+    part, record = path.with_name(f"{path.name}.{os.getpid()}.part"), _record(path)
+    try:
+        with open(part, "wb") as file:
+            for block in _blocks(ids):
+                wrong = block[(block < 0) | (block >= vocab_size)]
+                if len(wrong):
+                    expected = f"expected 0 <= id < vocab_size = {vocab_size}"
+                    raise ValueError(f"source holds id {wrong[0]}, {expected}")
+                raw = block.astype(np.dtype(dtype).newbyteorder("<")).tobytes()
+                sha.update(raw)
+                file.write(raw)
+                n_tokens += len(block)
+                n_spelled += 0 if lengths is None else int(lengths[block].sum())
+            file.flush()
+            os.fsync(file.fileno())
+        if lengths is not None:
+            n_bytes = counts[0]
+            tokenizer.save(_tokenizer(path))
+        fields = {
+            "n_tokens": n_tokens, "n_bytes": n_bytes, "dtype": dtype, "vocab_size": int(vocab_size),
+            "sha256": sha.hexdigest(), "tokenizer": lengths is not None and _tokenizer(path).name or None,
+            "exact": lengths is not None and n_spelled == n_bytes,
+        }  # fmt: skip
+        record.unlink(missing_ok=True)  # an old record never stands beside new ids
+        os.replace(part, path)
+        part.write_text(json.dumps(fields, indent=1), encoding="utf-8")
+        os.replace(part, record)
+    finally:
+        part.unlink(missing_ok=True)
+    return TokenFile(path)
+
+
+class TokenFile:
+    """The ids of a token file, read when they are looked at: ``tokens[100:200]``, an int64 array.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Attributes
+    ----------
+    vocab_size : int
+    n_bytes : int or None
+        The length of the text in UTF-8, for bits per byte; None if it is not known.
+    sha256 : str
+        Of the whole file, as it was written.
+
+    Raises
+    ------
+    ValueError
+        If the file does not have the length that its record says, or that is damaged. Later, when
+        ids are looked at: if the file has shrunk since, or an id is outside the vocabulary.
+    OSError
+        If there is no such file, or no record beside it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "even.tokens"
+    >>> tokens = write_tokens(path, range(0, 20, 2), vocab_size=20)
+    >>> TokenFile(path)[2:5]
+    array([4, 6, 8])
+    >>> len(tokens), len(tokens.part(8, 10)), tokens.n_bytes
+    (10, 2, None)
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._file = open(self.path, "rb")  # noqa: SIM115, open for as long as it is mapped
+        record = _record(self.path)
+        if not record.exists():
+            raise FileNotFoundError(
+                f"{path} has no record {record.name}, as write_tokens makes one"
+            )
+        try:
+            fields = json.loads(record.read_text("utf-8"))
+            if not FIELDS <= fields.keys() or fields["dtype"] not in DTYPES:
+                raise ValueError(f"dtype = {fields.get('dtype')!r}, expected one of {[*DTYPES]}")  # noqa: TRY301
+            n_tokens, self.vocab_size = index(fields["n_tokens"]), index(fields["vocab_size"])
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{record} is no record of write_tokens: {error}") from None
+        self.n_bytes, self.sha256, self._exact = (fields[n] for n in ("n_bytes", "sha256", "exact"))
+        self._tokenizer = fields["tokenizer"]
+        dtype = np.dtype(fields["dtype"]).newbyteorder("<")
+        self._size = n_tokens * dtype.itemsize
+        self._check_size(exactly=True)
+        self._ids = np.zeros(0, dtype)
+        if n_tokens:
+            self._ids = np.memmap(self._file, dtype, mode="r")
+
+    def __len__(self):
+        return len(self._ids)
+
+    def __getitem__(self, places):
+        self._check_size()
+        ids = np.asarray(self._ids[places], np.int64)
+        if ids.size and ids.max() >= self.vocab_size:
+            expected = f"expected ids below vocab_size = {self.vocab_size}: it is damaged"
+            raise ValueError(f"{self.path} holds {ids.max()}, {expected}")
+        return ids
+
+    def part(self, start, stop):
+        """The ids from `start` up to `stop`, as another TokenFile, whose `n_bytes` are its own.
+
+        These are counted by the tokens' own spelling, and None where that does not give the text.
+        """
+        other = copy.copy(self)
+        other._ids = self._ids[start:stop]
+        other.n_bytes = None
+        if self._exact:
+            lengths = _lengths(self.tokenizer())
+            blocks = (other[at : at + BLOCK] for at in range(0, len(other), BLOCK))
+            other.n_bytes = sum(int(lengths[block].sum()) for block in blocks)
+        return other
+
+    def tokenizer(self):
+        """The tokenizer that made the ids, read from its file beside; None if there is none."""
+        return self._tokenizer and Tokenizer.load(self.path.with_name(self._tokenizer))
+
+    def _check_size(self, *, exactly=False):
+        """Raise if the file is too short: to look at a page that is gone would end the process."""
+        size = os.fstat(self._file.fileno()).st_size
+        if size < self._size or (exactly and size != self._size):
+            expected = f"expected {self._size:,} by its record: copy it again, or write it anew"
+            raise ValueError(f"{self.path} has {size:,} bytes, {expected}")
+
+
+class Windows:
+    """Batches of windows for training, drawn without replacement; each depends on its number alone.
+
+    Each epoch cuts the text, from a random place among the first T, into windows that do not
+    overlap, and goes through them in random order; both follow from `seed` and the epoch.
+
+    Parameters
+    ----------
+    tokens : TokenFile or array of int (n,)
+        The text.
+    context_length : int
+        T, the length of a window.
+    batch_size : int
+        B, the number of windows in a batch, of all processes together.
+    seed : int
+    rank, world : int
+        This process and the number of them: each takes every world-th row of each batch.
+
+    Attributes
+    ----------
+    n_window : int
+        The windows in an epoch.
+
+    Raises
+    ------
+    TypeError
+        If a number is no integer.
+    ValueError
+        If the text is too short for one window, the processes cannot share the batch equally, or
+        a number is out of its range.
+
+    Examples
+    --------
+    >>> windows = Windows(np.arange(100), context_length=4, batch_size=6, seed=0)
+    >>> windows.n_window
+    24
+    >>> batch = windows.batch(0)
+    >>> batch.ids.shape, bool((batch.targets == batch.ids + 1).all())
+    ((6, 4), True)
+    >>> starts = np.concatenate([windows.batch(step).ids[:, 0] for step in range(4)])
+    >>> len(set(starts)), len(set(starts % 4))  # an epoch: all different, all from one place on
+    (24, 1)
+    """
+
+    def __init__(self, tokens, context_length, batch_size, *, seed=0, rank=0, world=1):
+        check_sizes(context_length=context_length, batch_size=batch_size, world=world)
+        check_range("seed", seed)
+        check_range("rank", rank, high=world)
+        if batch_size % world:
+            raise ValueError(f"batch_size = {batch_size}, expected a multiple of world = {world}")
+        if len(tokens) <= context_length:
+            expected = f"expected at least {context_length + 1}: context_length and one to predict"
+            raise ValueError(f"tokens has {len(tokens)} ids, {expected}")
+        self.tokens, self.context_length, self.batch_size = tokens, context_length, batch_size
+        self.seed, self.rank, self.world = index(seed), index(rank), world
+        self.n_window = max(1, len(tokens) // context_length - 1)  # whatever the place it begins
+        self._epochs = {}
+
+    def batch(self, step):
+        """The batch of a step, counted from 0: this process's rows of it, ids (B / world, T).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `step` is no integer from 0 on.
+        """
+        check_range("step", index(step))
+        first = index(step) * self.batch_size
+        numbers = range(first + self.rank, first + self.batch_size, self.world)
+        return _batch([self._window(number) for number in numbers])
+
+    def _window(self, number):
+        """Its T + 1 ids."""
+        epoch, place = divmod(number, self.n_window)
+        if epoch not in self._epochs:
+            T, rng = self.context_length, np.random.default_rng((self.seed, epoch))
+            start = rng.integers(min(T, len(self.tokens) - self.n_window * T))
+            order = rng.permutation(np.arange(self.n_window, dtype=np.uint32))
+            last = {e: value for e, value in self._epochs.items() if e == epoch - 1}
+            self._epochs = {**last, epoch: (int(start), order)}  # two: a batch may have both
+        start, order = self._epochs[epoch]
+        at = start + int(order[place]) * self.context_length
+        return self.tokens[at : at + self.context_length + 1]
+
+
+def evaluation_windows(tokens, context_length, batch_size, *, rank=0, world=1):
+    """Batches that cover a whole text, each token but the first predicted once.
+
+    Windows follow each other without overlap, so that a token is predicted from those before it
+    in its window. The last one is padded, with targets that do not count.
+
+    Parameters
+    ----------
+    tokens : TokenFile or array of int (n,)
+    context_length : int
+        T, the length of a window.
+    batch_size : int
+        The most windows in a batch, of each process.
+    rank, world : int
+        This process and the number of them: each takes every world-th window. All have as many
+        batches of the same shapes, if need be with windows whose targets do not count.
+
+    Returns
+    -------
+    iterator of Batch
+
+    Raises
+    ------
+    TypeError
+        If a number is no integer.
+    ValueError
+        If there is nothing to predict, or a number is out of its range.
+
+    Examples
+    --------
+    >>> for batch in evaluation_windows(np.arange(10, 17), context_length=4, batch_size=8):
+    ...     print(batch.targets)
+    [[  11   12   13   14]
+     [  15   16 -100 -100]]
+    """
+    check_sizes(context_length=context_length, batch_size=batch_size, world=world)
+    check_range("rank", rank, high=world)
+    if len(tokens) < 2:
+        raise ValueError(f"tokens has {len(tokens)} ids, expected at least 2: one to predict")
+    T = context_length
+    n_row = -(-(len(tokens) - 1) // (T * world))  # of each process
+
+    def batches():
+        for row in range(0, n_row, batch_size):
+            rows = range(row, min(row + batch_size, n_row))
+            starts = [(row * world + rank) * T for row in rows]
+            windows = [np.asarray(tokens[at : at + T + 1], np.int64) for at in starts]
+            yield _batch([np.pad(w, (0, T + 1 - len(w)), constant_values=-100) for w in windows])
+
+    return batches()
+
+
+def _batch(windows):
+    """A batch of windows of T + 1 ids, of which -100 is padding."""
+    ids = np.stack(windows).astype(np.int64, copy=False)
+    return Batch(np.maximum(ids[:, :-1], 0), targets=ids[:, 1:].copy())
+
+
+def _record(path):
+    return path.with_name(f"{path.name}.json")
+
+
+def _tokenizer(path):
+    return path.with_name(f"{path.stem}.tokenizer.json")
+
+
+def _lengths(tokenizer):
+    """The bytes of each token, as it is spelled."""
+    tokens = [
+        t if isinstance(t, bytes) else t.encode("utf-8", "surrogatepass") for t in tokenizer.vocab
+    ]
+    return np.array([len(token) for token in tokens])
+
+
+def _counted(chunks, counts):
+    """The same chunks of text; their bytes are added to the number in `counts`."""
+    for chunk in chunks:
+        counts[0] += len(chunk.encode("utf-8", "surrogatepass")) if isinstance(chunk, str) else 0
+        yield chunk
+
+
+def _blocks(ids):
+    """Ids, from an array or one by one, as arrays of int."""
+    if hasattr(ids, "dtype") and ids.ndim == 1:
+        blocks = (np.asarray(ids[at : at + BLOCK]) for at in range(0, len(ids), BLOCK))
+    else:
+        ids = iter(ids)
+        blocks = (np.array(block) for block in iter(lambda: list(islice(ids, BLOCK)), []))
+    for block in blocks:
+        if block.ndim != 1 or block.dtype.kind not in "iu":
+            raise TypeError(f"source holds {block.dtype}, shape {block.shape[1:]}, expected ids")
+        yield block
+
+
+__all__ = ["TokenFile", "Windows", "evaluation_windows", "write_tokens"]

@@ -1,0 +1,183 @@
+"""The folder of a run: its options, its log, its checkpoints, whole at every moment."""
+
+import csv
+import os
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from minillm import weights
+from minillm.config import TrainConfig
+from minillm.tokenizer import Tokenizer
+
+COLUMNS = (
+    "step", "tokens", "seconds", "lr", "train_loss", "grad_norm", "val_loss", "val_bits_per_byte",
+)  # fmt: skip
+MAY_DIFFER = {  # when a run goes on: what leaves the result as it is, but for rounding
+    "out", "device", "compile", "checkpointing", "sdpa", "fused", "accumulate", "parallel",
+    "save_every", "tensorboard",
+}  # fmt: skip
+INSTALL = "TensorBoard is not installed: python -m pip install tensorboard"
+
+
+class RunFolder:
+    """What a run leaves behind in `config.out`; with None, the history in memory alone.
+
+    Attributes
+    ----------
+    history : list of dict
+        The lines of log.csv.
+    saved : dict or None
+        What the last checkpoint holds beside the model.
+
+    Raises
+    ------
+    ValueError
+        If there is a checkpoint of a run with other options, or none to resume.
+    OSError
+        If it cannot be written, or another run is at work there.
+    """
+
+    def __init__(self, config, *, resume=False, writes=True):
+        self.config, self.history, self.saved, self.events = config, [], None, None
+        self.path = Path(config.out) if config.out else None
+        self.writes = writes and self.path is not None
+        if self.path is None:
+            if resume:
+                raise ValueError("resume = True with out = None, expected a folder with a checkpoint")
+            return
+        self.last, self.best = self.path / "last.safetensors", self.path / "best.safetensors"
+        self.tokenizer, self.log = self.path / "tokenizer.json", self.path / "log.csv"
+        if self.writes:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock()
+        goes_on = self.last.exists()
+        if goes_on:
+            self._check_same()
+            self.saved = weights.load_extra(self.last)
+        elif resume:
+            raise ValueError(f"resume = True, but {self.last} is not there, expected a checkpoint")
+        if self.writes:
+            self._tidy(goes_on)
+            self._write_text(self.path / "config.json", config.to_json())
+            self._start_log()
+
+    def _lock(self):
+        self.lock = FileLock(self.path / ".lock")
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            message = f"out = {str(self.path)!r}: another run is at work there, expected none"
+            raise BlockingIOError(message) from None
+
+    def _check_same(self):
+        """Raise unless the run that left a checkpoint here had the same options."""
+        path = self.path / "config.json"
+        found, ours = TrainConfig.from_json(path.read_text("utf-8")).flat(), self.config.flat()
+        for name in ours | found:
+            if name not in MAY_DIFFER and ours.get(name) != found.get(name):
+                raise ValueError(
+                    f"{name} = {ours.get(name)!r}, expected {found.get(name)!r} as in {path}, to go "
+                    f"on with that run; for another, give another folder (out = {self.config.out!r})"
+                )
+
+    def _tidy(self, goes_on):
+        """Remove what a killed process has left, or a run before the first checkpoint."""
+        old = () if goes_on else (self.last, self.best, self.log, self.tokenizer)
+        for path in [*self.path.glob("*.part"), *old]:
+            path.unlink(missing_ok=True)
+
+    def _start_log(self):
+        """Begin log.csv, or go on with the lines up to the checkpoint."""
+        rows = read_log(self.log) if self.saved and self.log.exists() else []
+        self.history = [row for row in rows if row["step"] <= self.saved["step"]]
+        lines = [COLUMNS, *([format_value(row[c]) for c in COLUMNS] for row in self.history)]
+        self._write_text(self.log, "".join(",".join(line) + "\n" for line in lines))
+        if self.config.tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ImportError(f"tensorboard = True, expected False: {INSTALL}") from None
+            step = self.saved["step"] + 1 if self.saved else None
+            self.events = SummaryWriter(str(self.path), purge_step=step)
+
+    def _write_text(self, path, text):
+        """Write a file at one stroke."""
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            part.write_text(text, "utf-8")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load_tokenizer(self):
+        """The tokenizer of an earlier start, or None."""
+        return Tokenizer.load(self.tokenizer) if self.saved else None
+
+    def load_model(self, expected):
+        """The model of the last checkpoint.
+
+        Raises
+        ------
+        ValueError
+            If it is not that of the run.
+        """
+        model = weights.load(self.last, half=self.config.half)
+        if model.config != expected:
+            raise ValueError(f"{self.last} holds {model.config}, expected {expected}")
+        return model
+
+    def add(self, **row):
+        """Add a line to the log."""
+        row = {name: row.get(name) for name in COLUMNS}
+        self.history.append(row)
+        if self.writes:
+            with open(self.log, "a", encoding="utf-8", newline="") as file:
+                file.write(",".join(format_value(row[name]) for name in COLUMNS) + "\n")
+        for name in COLUMNS[2:] if self.events else ():
+            if row[name] is not None:
+                self.events.add_scalar(name, row[name], row["step"])
+
+    def save(self, model, path, extra):
+        """Write a checkpoint, whole or not at all; the log before it reaches the disk first.
+
+        Raises
+        ------
+        OSError
+            If there is no room, say; then the one before it is as it was.
+        """
+        if not self.writes:
+            return
+        try:
+            with open(self.log, "ab") as file:
+                os.fsync(file.fileno())
+            weights.save(model, path, extra=extra)
+        except OSError as error:
+            before = "as it was" if path.exists() else "not there yet"
+            message = f"step {extra['step']} could not be saved: {error.strerror}; {path} is {before}"
+            raise OSError(error.errno, message) from error
+
+    def close(self):
+        """Let other runs have the folder."""
+        if self.events:
+            self.events.close()
+        if self.writes:
+            self.lock.release()
+
+
+def read_log(path):
+    """The lines of a log.csv: a list of dict, by column, None where nothing is said.
+
+    A last line that was cut off, since its process was killed, is left out.
+    """
+    rows = []
+    text = Path(path).read_text("utf-8")
+    for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
+        values = {name: float(row[name]) if row[name] else None for name in COLUMNS}
+        rows.append(values | {name: int(row[name]) for name in ("step", "tokens")})
+    return rows
+
+
+def format_value(value):
+    """A value as it stands in log.csv, from which it comes back as it was."""
+    return "" if value is None else repr(value)
