@@ -1,7 +1,8 @@
 """One training step of a small GPT-2 in NumPy, against the same model in PyTorch eager.
 
 The sizes are those of nanoGPT's CPU recipe on the characters of Shakespeare; a step is forward,
-backward and AdamW, in float32 without dropout, with and without biases.
+backward and AdamW, in float32 without dropout; without biases, as in that recipe, and with them,
+as in GPT-2.
 """
 
 import numpy as np

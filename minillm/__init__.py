@@ -15,6 +15,7 @@ The data's way, and where each part of it lives:
 `minillm.schedules`      the learning rate over time
 `minillm.weights`        copied between the halves, saved, loaded; `minillm.safetensors`
                          is the file format, `minillm.checkpoints` loads GPT-2 and Llama
+`minillm.generate`       text from a model: drawn token by token, or searched for
 `minillm.metrics`        perplexity, bits per byte, F1, BLEU, calibration, intervals
 `minillm.plots`          the book's one figure style
 `minillm.live`           live controls that also work in a page without a kernel

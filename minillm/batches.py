@@ -118,6 +118,15 @@ class Cache:
         self.made_by = type(model), model.config
         self.batch_size = batch_size
 
+    def select(self, rows):
+        """Go on with these of the texts, a list of int, in their order; one may be there twice."""
+        self.batch_size = len(rows)
+        for name, value in vars(self).items():
+            if hasattr(value, "dtype"):
+                setattr(self, name, value[rows])  # (B, ...)
+            elif name == "arrays":  # the state of recurrent layers, (L, B, D) each
+                self.arrays = tuple(x[:, rows] for x in value)
+
 
 def check_batch(model, batch, state=None):
     """Raise unless a model of either half can read `batch`, and go on from `state`."""

@@ -125,4 +125,33 @@ def check_shape(name, x, shape):
         raise ValueError(f"{name} has shape {tuple(x.shape)}, expected {shape}")
 
 
-__all__ = ["check_last", "check_range", "check_shape", "check_sizes"]
+def check_rng(rng, kind, expected):
+    """Raise unless `rng` is a source of randomness of the right half, not a seed for one.
+
+    Parameters
+    ----------
+    rng : object
+    kind : type
+    expected : str
+        The name of `kind`, for the message.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_rng(3, np.random.Generator, "numpy.random.Generator")
+    Traceback (most recent call last):
+        ...
+    TypeError: rng is an int, expected a numpy.random.Generator
+    """
+    if not isinstance(rng, kind):
+        name = type(rng).__name__
+        article = "an" if name[0] in "aeiou" else "a"
+        raise TypeError(f"rng is {article} {name}, expected a {expected}")
+
+
+__all__ = ["check_last", "check_range", "check_rng", "check_shape", "check_sizes"]

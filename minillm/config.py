@@ -91,7 +91,7 @@ class RecurrentConfig(ModelConfig):
 
     d_model: int  # width of a token's vector
     d_hidden: int  # width of the state
-    n_layer: int = 1
+    n_layer: int = 1  # layers, one after another
     cell: str = "lstm"  # or "rnn"
     dropout: float = 0.0  # on what enters each layer and leaves the last
     variational: bool = False  # one dropout mask for all positions, and on the state too
@@ -120,19 +120,19 @@ class TransformerConfig(ModelConfig):
     """A Transformer; every option is one line below. None means what its comment says."""
 
     context_length: int  # the most positions that it can read
-    n_layer: int
-    n_head: int
+    n_layer: int  # blocks, one after another
+    n_head: int  # of queries, in each block
     d_model: int  # width of the residual stream
     kind: str = "decoder"  # "decoder" (causal), "encoder", or "encoder-decoder"
     n_kv_head: int | None = None  # key/value heads, shared by groups of query heads; None: n_head
-    d_head: int | None = None  # None: d_model / n_head
+    d_head: int | None = None  # width of a head; None: d_model / n_head
     d_ff: int | None = None  # hidden width of the feed-forward layer; None: 4, or 8/3, d_model
     activation: str = "gelu"  # in the feed-forward layer; "swiglu" has a third matrix, the gate
-    norm: str = "layernorm"  # or "rmsnorm"
+    norm: str = "layernorm"  # or "rmsnorm", which does not center
     norm_first: bool = True  # before each sublayer (pre-norm); False: after its sum (post-norm)
     norm_weight: bool = True  # False: "rmsnorm" without a weight
-    norm_eps: float = 1e-5
-    position: str = "learned"  # or "sinusoidal", "rotary", "none"
+    norm_eps: float = 1e-5  # keeps the norm's division finite
+    position: str = "learned"  # how it tells positions apart; or "sinusoidal", "rotary", "none"
     rotary_base: float = 10_000.0  # the longest wavelength is about 2 pi times this
     rotary_factor: float = 1.0  # makes slow rotations slower yet, for a longer context
     rotary_context: int | None = None  # with a factor above 1: the context before
@@ -280,18 +280,18 @@ class TrainConfig:
     context_length: int = 64  # the most positions that the model looks back on
     window: int | None = None  # positions in a training window; None: context_length
     # the model
-    model: str = "gpt2"  # bigram, mlp, rnn, lstm, gpt2, llama, or recipe (ours)
-    half: str = "torch"  # or "numpy", by hand
+    model: str = "gpt2"  # recipe is ours: fast on a small budget, with muon
+    half: str = "torch"  # PyTorch, or NumPy by hand
     options: dict = dataclasses.field(default_factory=dict)  # the model's own
     # training
-    n_steps: int = 2000
+    n_steps: int = 2000  # batches, each of which is one step of the optimizer
     batch_size: int = 12  # windows in a step, on all devices together
     accumulate: int = 1  # parts of a batch, one after another: less memory, the same result
-    optimizer: str = "adamw"  # "muon" (for matrices; AdamW for the rest), or "sgd"
+    optimizer: str = "adamw"  # muon is for inner matrices, with AdamW for the rest
     lr: float | None = None  # learning rate, at its peak; None: adamw 0.001, muon 0.04, sgd 0.1
     adam_lr: float | None = None  # with muon, that of the rest; None: a fifth of lr
     output_lr: float | None = None  # with muon, that of the output matrix; None: 3 adam_lr
-    schedule: str = "cosine"  # or "linear", "wsd" (stable, then down); all of them warm up
+    schedule: str = "cosine"  # of the learning rate down to the floor; wsd: stable, then a line
     n_warmup: int = 0  # steps below the peak at the beginning
     n_decay: int | None = None  # with wsd, steps of decay; None: a fifth of n_steps
     floor: float = 0.0  # share of the peak at the end
@@ -305,12 +305,12 @@ class TrainConfig:
     seed: int = 0  # of starting weights, the order of windows, and dropout
     # how it runs (with the same result, but for rounding)
     device: str = "auto"  # cpu, cuda, cuda:1, mps, or the best that is there
-    precision: str = "float32"  # of products; or "bfloat16", "float16"
+    precision: str = "float32"  # of products; weights stay in float32
     compile: bool = False  # make one program of the model: slow to begin, then faster
     checkpointing: bool = False  # keep less for the backward pass, compute it again
     sdpa: bool = True  # PyTorch's own attention kernels
     fused: bool = False  # PyTorch's own optimizer kernels
-    parallel: str = "ddp"  # with torchrun: each device has the model, or "fsdp", a share of it
+    parallel: str = "ddp"  # with torchrun: each device has the whole model, or (fsdp) a share
     # what is written down
     out: str | None = None  # folder for checkpoints and log; None: nothing is written
     log_every: int = 10  # steps between two lines of the log

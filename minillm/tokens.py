@@ -13,6 +13,7 @@ Shape letters: B batch, T position.
 import copy
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Iterable
 from itertools import chain, islice
@@ -24,11 +25,11 @@ import numpy as np
 from minillm.batches import Batch
 from minillm.checks import check_range, check_sizes
 from minillm.tokenizer import Tokenizer
+from minillm.tokenizer.base import blaming
 from minillm.tokenizer.stream import texts
 
 BLOCK = 2**16  # ids that are written, or counted, at a time
-DTYPES = {"uint16": 2**16, "uint32": 2**32}  # how many ids each has
-FIELDS = {"n_tokens", "n_bytes", "dtype", "vocab_size", "sha256", "tokenizer", "exact"}
+DTYPES = {"uint16": "<u2", "uint32": "<u4"}
 
 
 def write_tokens(path, source, tokenizer=None, *, vocab_size=None, n_bytes=None):
@@ -73,62 +74,55 @@ def write_tokens(path, source, tokenizer=None, *, vocab_size=None, n_bytes=None)
     >>> tokens = write_tokens(path, text, CharTokenizer.train(text))
     >>> len(tokens), tokens.vocab_size, path.stat().st_size
     (18, 7, 36)
-    >>> tokens.tokenizer().decode(tokens[3:8])
+    >>> Tokenizer.load(tokens.tokenizer).decode(tokens[3:8])
     'be or'
     >>> write_tokens(path, [1, 2, 70_000], vocab_size=65_536)
     Traceback (most recent call last):
         ...
     ValueError: source holds id 70000, expected 0 <= id < vocab_size = 65536
     """
-    path, lengths = Path(path), None
+    path, vocab, counts = Path(path), None, {"n_bytes": 0, "n_spelled": 0}
     if (tokenizer is None) == (vocab_size is None):
         raise ValueError("expected either a tokenizer, for text, or a vocab_size, for ids")
     if tokenizer is not None:
         if not isinstance(tokenizer, Tokenizer):
             raise TypeError(f"tokenizer is a {type(tokenizer).__name__}, expected a Tokenizer")
-        if n_bytes is not None:
-            raise ValueError(f"n_bytes = {n_bytes}, expected None: it is counted in a text")
-        vocab_size, lengths, counts = tokenizer.vocab_size, _lengths(tokenizer), [0]
-        ids = tokenizer.encode_iterable(
-            _counted(chain.from_iterable(texts(source, "strict")), counts)
+        vocab, vocab_size = path.with_name(f"{path.stem}.tokenizer.json"), tokenizer.vocab_size
+        chunks = chain.from_iterable(texts(source, "strict"))
+        source, lengths = tokenizer.encode_iterable(_counted(chunks, counts)), _lengths(tokenizer)
+    elif isinstance(source, (str, bytes, os.PathLike)) or not isinstance(source, Iterable):
+        raise TypeError(
+            f"source is a {type(source).__name__}, expected ids, or a tokenizer with it"
         )
-    else:
-        if isinstance(source, (str, bytes, os.PathLike)) or not isinstance(source, Iterable):
-            raise TypeError(f"source is a {type(source).__name__}, expected ids: no tokenizer")
-        ids = source
     check_sizes(vocab_size=vocab_size)
-    if vocab_size > 2**32:
-        raise ValueError(f"vocab_size = {vocab_size}, expected at most {2**32}")
+    check_range("vocab_size", vocab_size, high=2**32 + 1)
 
-    dtype = "uint16" if vocab_size <= DTYPES["uint16"] else "uint32"
-    n_tokens, n_spelled, sha = 0, 0, hashlib.sha256()
-    part, record = path.with_name(f"{path.name}.{os.getpid()}.part"), _record(path)
+    dtype = "uint16" if vocab_size <= 2**16 else "uint32"
+    sha, part = hashlib.sha256(), path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
-            for block in _blocks(ids):
-                wrong = block[(block < 0) | (block >= vocab_size)]
-                if len(wrong):
-                    expected = f"expected 0 <= id < vocab_size = {vocab_size}"
-                    raise ValueError(f"source holds id {wrong[0]}, {expected}")
-                raw = block.astype(np.dtype(dtype).newbyteorder("<")).tobytes()
+            for block in _blocks(source, vocab_size):
+                raw = block.astype(DTYPES[dtype]).tobytes()
                 sha.update(raw)
                 file.write(raw)
-                n_tokens += len(block)
-                n_spelled += 0 if lengths is None else int(lengths[block].sum())
+                counts["n_spelled"] += int(lengths[block].sum()) if vocab else 0
+            n_tokens = file.tell() // np.dtype(dtype).itemsize
             file.flush()
             os.fsync(file.fileno())
-        if lengths is not None:
-            n_bytes = counts[0]
-            tokenizer.save(_tokenizer(path))
-        fields = {
-            "n_tokens": n_tokens, "n_bytes": n_bytes, "dtype": dtype, "vocab_size": int(vocab_size),
-            "sha256": sha.hexdigest(), "tokenizer": lengths is not None and _tokenizer(path).name or None,
-            "exact": lengths is not None and n_spelled == n_bytes,
+        if not n_tokens:
+            raise ValueError("source is empty, expected at least one token")
+        record = {
+            "n_tokens": n_tokens, "n_bytes": counts["n_bytes"] if vocab else n_bytes,
+            "dtype": dtype, "vocab_size": int(vocab_size), "sha256": sha.hexdigest(),
+            "tokenizer": vocab and vocab.name,
+            "exact": bool(vocab) and counts["n_spelled"] == counts["n_bytes"],
         }  # fmt: skip
-        record.unlink(missing_ok=True)  # an old record never stands beside new ids
+        _record(path).unlink(missing_ok=True)  # an old record never stands beside new ids
+        if vocab:
+            tokenizer.save(vocab)
         os.replace(part, path)
-        part.write_text(json.dumps(fields, indent=1), encoding="utf-8")
-        os.replace(part, record)
+        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        os.replace(part, _record(path))
     finally:
         part.unlink(missing_ok=True)
     return TokenFile(path)
@@ -146,6 +140,8 @@ class TokenFile:
     vocab_size : int
     n_bytes : int or None
         The length of the text in UTF-8, for bits per byte; None if it is not known.
+    tokenizer : Path or None
+        The file of the tokenizer that made the ids.
     sha256 : str
         Of the whole file, as it was written.
 
@@ -170,33 +166,27 @@ class TokenFile:
 
     def __init__(self, path):
         self.path = Path(path)
-        self._file = open(self.path, "rb")  # noqa: SIM115, open for as long as it is mapped
-        record = _record(self.path)
-        if not record.exists():
-            raise FileNotFoundError(
-                f"{path} has no record {record.name}, as write_tokens makes one"
-            )
-        try:
-            fields = json.loads(record.read_text("utf-8"))
-            if not FIELDS <= fields.keys() or fields["dtype"] not in DTYPES:
-                raise ValueError(f"dtype = {fields.get('dtype')!r}, expected one of {[*DTYPES]}")  # noqa: TRY301
-            n_tokens, self.vocab_size = index(fields["n_tokens"]), index(fields["vocab_size"])
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"{record} is no record of write_tokens: {error}") from None
-        self.n_bytes, self.sha256, self._exact = (fields[n] for n in ("n_bytes", "sha256", "exact"))
-        self._tokenizer = fields["tokenizer"]
-        dtype = np.dtype(fields["dtype"]).newbyteorder("<")
-        self._size = n_tokens * dtype.itemsize
-        self._check_size(exactly=True)
-        self._ids = np.zeros(0, dtype)
-        if n_tokens:
-            self._ids = np.memmap(self._file, dtype, mode="r")
+        with open(self.path, "rb") as file:
+            if not _record(self.path).exists():
+                expected = f"expected {_record(self.path).name}, as write_tokens makes it"
+                raise FileNotFoundError(f"{path} has no record beside it, {expected}")
+            with blaming(_record(self.path), "a record that write_tokens wrote"):
+                record = json.loads(_record(self.path).read_text("utf-8"))
+                dtype = np.dtype(DTYPES[record["dtype"]])
+                self._size = index(record["n_tokens"]) * dtype.itemsize
+                self.vocab_size, self.n_bytes = record["vocab_size"], record["n_bytes"]
+                self.sha256, self._exact = record["sha256"], record["exact"]
+                name = record["tokenizer"]
+            self.tokenizer = name and self.path.with_name(name)
+            self._check_size(os.fstat(file.fileno()).st_size, exactly=True)
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._ids = np.frombuffer(self._map, dtype)
 
     def __len__(self):
         return len(self._ids)
 
     def __getitem__(self, places):
-        self._check_size()
+        self._check_size(self._map.size())
         ids = np.asarray(self._ids[places], np.int64)
         if ids.size and ids.max() >= self.vocab_size:
             expected = f"expected ids below vocab_size = {self.vocab_size}: it is damaged"
@@ -209,21 +199,14 @@ class TokenFile:
         These are counted by the tokens' own spelling, and None where that does not give the text.
         """
         other = copy.copy(self)
-        other._ids = self._ids[start:stop]
-        other.n_bytes = None
+        other._ids, other.n_bytes = self._ids[start:stop], None
         if self._exact:
-            lengths = _lengths(self.tokenizer())
-            blocks = (other[at : at + BLOCK] for at in range(0, len(other), BLOCK))
-            other.n_bytes = sum(int(lengths[block].sum()) for block in blocks)
+            lengths, starts = _lengths(Tokenizer.load(self.tokenizer)), range(0, len(other), BLOCK)
+            other.n_bytes = sum(int(lengths[other[at : at + BLOCK]].sum()) for at in starts)
         return other
 
-    def tokenizer(self):
-        """The tokenizer that made the ids, read from its file beside; None if there is none."""
-        return self._tokenizer and Tokenizer.load(self.path.with_name(self._tokenizer))
-
-    def _check_size(self, *, exactly=False):
+    def _check_size(self, size, *, exactly=False):
         """Raise if the file is too short: to look at a page that is gone would end the process."""
-        size = os.fstat(self._file.fileno()).st_size
         if size < self._size or (exactly and size != self._size):
             expected = f"expected {self._size:,} by its record: copy it again, or write it anew"
             raise ValueError(f"{self.path} has {size:,} bytes, {expected}")
@@ -232,7 +215,7 @@ class TokenFile:
 class Windows:
     """Batches of windows for training, drawn without replacement; each depends on its number alone.
 
-    Each epoch cuts the text, from a random place among the first T, into windows that do not
+    Each epoch cuts the text, from a random place near its beginning, into windows that do not
     overlap, and goes through them in random order; both follow from `seed` and the epoch.
 
     Parameters
@@ -250,7 +233,7 @@ class Windows:
     Attributes
     ----------
     n_window : int
-        The windows in an epoch.
+        The windows in an epoch, which leave out fewer than 2 T tokens at the ends.
 
     Raises
     ------
@@ -304,8 +287,8 @@ class Windows:
         """Its T + 1 ids."""
         epoch, place = divmod(number, self.n_window)
         if epoch not in self._epochs:
-            T, rng = self.context_length, np.random.default_rng((self.seed, epoch))
-            start = rng.integers(min(T, len(self.tokens) - self.n_window * T))
+            rng = np.random.default_rng((self.seed, epoch))
+            start = rng.integers(len(self.tokens) - self.n_window * self.context_length)
             order = rng.permutation(np.arange(self.n_window, dtype=np.uint32))
             last = {e: value for e, value in self._epochs.items() if e == epoch - 1}
             self._epochs = {**last, epoch: (int(start), order)}  # two: a batch may have both
@@ -329,7 +312,7 @@ def evaluation_windows(tokens, context_length, batch_size, *, rank=0, world=1):
         The most windows in a batch, of each process.
     rank, world : int
         This process and the number of them: each takes every world-th window. All have as many
-        batches of the same shapes, if need be with windows whose targets do not count.
+        batches of the same shapes, the last perhaps without any target that counts.
 
     Returns
     -------
@@ -376,35 +359,36 @@ def _record(path):
     return path.with_name(f"{path.name}.json")
 
 
-def _tokenizer(path):
-    return path.with_name(f"{path.stem}.tokenizer.json")
-
-
 def _lengths(tokenizer):
     """The bytes of each token, as it is spelled."""
-    tokens = [
-        t if isinstance(t, bytes) else t.encode("utf-8", "surrogatepass") for t in tokenizer.vocab
-    ]
-    return np.array([len(token) for token in tokens])
+    vocab = tokenizer.vocab
+    return np.array(
+        [len(t if isinstance(t, bytes) else t.encode("utf-8", "replace")) for t in vocab]
+    )
 
 
 def _counted(chunks, counts):
-    """The same chunks of text; their bytes are added to the number in `counts`."""
+    """The same chunks of text, while their bytes are counted."""
     for chunk in chunks:
-        counts[0] += len(chunk.encode("utf-8", "surrogatepass")) if isinstance(chunk, str) else 0
+        if isinstance(chunk, str):  # otherwise the tokenizer says so
+            counts["n_bytes"] += len(chunk.encode("utf-8", "replace"))
         yield chunk
 
 
-def _blocks(ids):
-    """Ids, from an array or one by one, as arrays of int."""
-    if hasattr(ids, "dtype") and ids.ndim == 1:
+def _blocks(ids, vocab_size):
+    """Ids, from an array or one by one, as arrays of int that are in the vocabulary."""
+    if hasattr(ids, "dtype"):
         blocks = (np.asarray(ids[at : at + BLOCK]) for at in range(0, len(ids), BLOCK))
     else:
         ids = iter(ids)
         blocks = (np.array(block) for block in iter(lambda: list(islice(ids, BLOCK)), []))
     for block in blocks:
         if block.ndim != 1 or block.dtype.kind not in "iu":
-            raise TypeError(f"source holds {block.dtype}, shape {block.shape[1:]}, expected ids")
+            raise TypeError(f"source holds {block[0]!r}, expected ids, or a tokenizer with it")
+        wrong = block[(block < 0) | (block >= vocab_size)]
+        if len(wrong):
+            expected = f"expected 0 <= id < vocab_size = {vocab_size}"
+            raise ValueError(f"source holds id {wrong[0]}, {expected}")
         yield block
 
 

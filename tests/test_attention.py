@@ -376,7 +376,7 @@ BAD = [
      lambda m, a: call(m.MultiHeadAttention(4, 2), a(ONES[4]), source=a(ONES[2])), ValueError, "(2, 3, 2)"),
     ("mask with the texts where heads should be",
      lambda m, a: call(m.MultiHeadAttention(4, 2), a(np.ones((3, 5, 4))), mask=a(np.ones((3, 5, 5), bool))),
-     ValueError, "mask has shape (3, 1, 5, 5)"),
+     ValueError, "mask has shape (3, 5, 5), expected (..., 1 or H, T, S)"),
 ]  # fmt: skip
 
 

@@ -54,7 +54,7 @@ SHARED = [
     ("cell", lambda: RecurrentConfig(**RNN, cell="gru"),
      ValueError, r"cell = 'gru'.*'lstm', 'rnn'"),
     ("norm", lambda: TransformerConfig(**GPT, norm="batch"), ValueError, "norm = 'batch'.*rmsnorm"),
-    ("kind", lambda: TransformerConfig(**GPT, kind=None), ValueError, "kind = None.*'encoder'"),
+    ("kind", lambda: TransformerConfig(**GPT, kind=None), TypeError, "kind = None, expected a str"),
     ("pool", lambda: TransformerConfig(**GPT, pool="max"), ValueError, "pool = 'max'.*'mean'"),
     ("position", lambda: TransformerConfig(**GPT, position="alibi"),
      ValueError, "position = 'alibi'"),

@@ -272,15 +272,17 @@ def test_both_halves_draw_the_same(name):
         for m in (model, twin)
     ]
     assert texts[0] == texts[1]
-    assert generate(model, PROMPTS, 20, rng=np.random.default_rng(8), top_p=0.9, **sources) != (
-        texts[0]
+    assert (
+        generate(model, PROMPTS, 20, rng=np.random.default_rng(8), top_p=0.9, **sources)
+        != (texts[0])
     )
 
 
 def test_the_first_of_a_batch_is_drawn_as_if_alone():
     model, _ = make("GPT-2")
     one, three = (
-        generate(model, prompts, 9, rng=np.random.default_rng(0)) for prompts in (PROMPTS[:1], PROMPTS)
+        generate(model, prompts, 9, rng=np.random.default_rng(0))
+        for prompts in (PROMPTS[:1], PROMPTS)
     )
     assert one[0] == three[0]
     same = generate(model, [[1]] * 3, 20, rng=np.random.default_rng(0))
@@ -367,7 +369,10 @@ def test_pieces_are_whole_characters(raw):
     assert "".join(pieces) == tokenizer.decode(ids)
     assert all(pieces)
     if "\ufffd" not in tokenizer.decode(ids):
-        n = [len(tokenizer.decode_bytes(ids[: i + 1]).decode(errors="ignore")) for i in range(len(ids))]
+        n = [
+            len(tokenizer.decode_bytes(ids[: i + 1]).decode(errors="ignore"))
+            for i in range(len(ids))
+        ]
         shown = [0, *np.cumsum([len(piece) for piece in pieces])]
         assert set(n) - {0} == set(shown) - {0}  # as soon as they are whole
 
@@ -393,7 +398,9 @@ def test_stream(half):
 def test_a_stream_is_written_while_it_is_read(monkeypatch):
     model, _ = make("LSTM")
     calls, next_logits = [], model.next_logits
-    monkeypatch.setattr(model, "next_logits", lambda *a, **k: calls.append(1) or next_logits(*a, **k))
+    monkeypatch.setattr(
+        model, "next_logits", lambda *a, **k: calls.append(1) or next_logits(*a, **k)
+    )
     pieces = stream(model, CharTokenizer("abcdefghijk"), "abc", 10**9)
     assert (len(calls), len(next(pieces)), len(calls)) == (0, 1, 1)
 
@@ -479,7 +486,9 @@ def test_beams_as_in_transformers(theirs, ours):
 
 
 def test_a_longer_text_wins_where_length_is_rewarded():
-    model = build(BigramConfig(vocab_size=3))  # 0.4 to end (2) at once, 0.6 to go on, then 0.6 to end
+    model = build(
+        BigramConfig(vocab_size=3)
+    )  # 0.4 to end (2) at once, 0.6 to go on, then 0.6 to end
     model.table.weight.data[...] = np.log([[1e-9, 0.6, 0.4], [0.4, 1e-9, 0.6], [1, 1, 1]])
     short, long = (
         beam_search(model, [0], 5, n_beam=9, stop=[2], length_penalty=p)[0] for p in (0.0, 1.0)

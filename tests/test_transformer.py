@@ -512,7 +512,7 @@ BAD = [
     ("source too large", "original", {"source_vocab_size": 5},
      lambda m, a: m.logits(a(IDS, source=IDS + 5)), "5, expected 0 <= id < vocab_size = 5"),
     ("no source", "original", {}, lambda m, a: m.logits(a(IDS)),
-     "source is None with kind = 'encoder-decoder'"),
+     "source is None, expected ids (B, S)"),
     ("source for a decoder", "gpt2", {}, lambda m, a: m.logits(a(IDS, source=IDS)),
      "expected none with kind = 'decoder'"),
     ("source read by a decoder", "gpt2", {}, lambda m, a: m.encode(a(IDS).ids), "kind = 'decoder'"),

@@ -58,8 +58,11 @@ class Parser(argparse.ArgumentParser):
 def parser():
     """What may be asked for; how to choose a token is left out of the answer if it is not given."""
     form = argparse.RawDescriptionHelpFormatter
-    what = "Let a trained model write on after a prompt."
-    parser = Parser(prog=PROG, description=what, epilog=EPILOG, formatter_class=form)
+    parser = Parser(
+        prog=PROG, usage="%(prog)s MODEL --prompt TEXT [OPTION ...]", epilog=EPILOG,
+        description="Let a trained model write on after a prompt.", formatter_class=form,
+        allow_abbrev=False,
+    )  # fmt: skip
     where = (
         "the folder of a training run (its best.safetensors or last.safetensors, beside "
         "tokenizer.json), one such file, or a folder of Hugging Face's with a GPT-2 or Llama"
@@ -115,7 +118,7 @@ def write(options):
     if n_beam is not None and others:
         raise ValueError(f"{others[0]} = {options[others[0]]:g} with --beams, expected one of them")
     probabilities(np.zeros((1, 1)), **drawing)  # before a long load, say what is out of range
-    check_sizes(n_tokens=n_tokens, beams=n_beam or 1)
+    check_sizes(n_tokens=n_tokens, beams=1 if n_beam is None else n_beam)
     check_range("seed", seed or 0)
 
     model, tokenizer = load(options)

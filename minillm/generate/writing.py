@@ -48,7 +48,7 @@ def generate(model, prompts, n_tokens, **options):
     >>> from minillm.numpy_nn.models import Bigram
     >>> model = Bigram(BigramConfig(vocab_size=3))
     >>> generate(model, [[0, 1]], 5, rng=np.random.default_rng(0))
-    [[0, 0, 2, 1, 0]]
+    [[2, 0, 2, 0, 1]]
     >>> model.table.weight.data[...] = [[0, 9, 0], [0, 0, 9], [9, 0, 0]]
     >>> generate(model, [[0], [2]], 5, temperature=0, stop=[2])
     [[1], [0, 1]]
@@ -152,17 +152,15 @@ def stream_ids(
         current = [texts[row] for row in rows]
         weights = probabilities(reader.next_logits(current), current, **sampling)
         ids = draw(weights, [rngs[row] for row in rows]).tolist()
-        going = [place for place, i in enumerate(ids) if i not in stop]
-        if not going:
+        new = {row: i for row, i in zip(rows, ids, strict=True) if i not in stop}
+        if not new:
             return
-        if len(going) < len(ids):
-            reader.select(going)
-        ids, rows = [ids[place] for place in going], [rows[place] for place in going]
-        step = [None] * len(texts)
-        for row, i in zip(rows, ids, strict=True):
+        if len(new) < len(rows):
+            reader.select([place for place, row in enumerate(rows) if row in new])
+        rows = list(new)
+        for row, i in new.items():
             texts[row].append(i)
-            step[row] = i
-        yield step
+        yield [new.get(row) for row in range(len(texts))]
 
 
 def decode_stream(tokenizer, ids, *, after=()):
@@ -246,7 +244,7 @@ class Reader:
             self.sources = check_texts("sources", sources, size)
         self.model, self.pair, self.use_cache = model, pair, use_cache
         self.limit = c.context_length if c.model == "Transformer" else None
-        self.cache = None
+        self.starts = None  # where, in each text, the cache begins
 
     def next_logits(self, texts):
         """The logits after each text: -> float32 (B, V).
@@ -254,7 +252,8 @@ class Reader:
         The texts are those of the last time, each with one token more.
         """
         starts = [window_start(len(text), self.limit) for text in texts]
-        if not self.use_cache or self.cache is None or self._full(starts):
+        full = starts != self.starts or self.n_read == self.limit  # a text, or all with padding
+        if full or not self.use_cache:
             texts = [text[start:] for text, start in zip(texts, starts, strict=True)]
             self.cache, self.starts, self.n_read = self._new_cache(len(texts)), starts, 0
         else:
@@ -271,10 +270,6 @@ class Reader:
         self.starts = [self.starts[row] for row in rows]
         if self.pair:
             self.sources = [self.sources[row] for row in rows]
-
-    def _full(self, starts):
-        """Whether a text would not fit any more, or has its padding in the way."""
-        return starts != self.starts or self.n_read == self.limit
 
     def _new_cache(self, B):
         if not self.pair:

@@ -24,7 +24,7 @@ import math
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from minillm.checks import check_range, check_sizes
+from minillm.checks import check_range, check_rng, check_sizes
 
 # Linux's malloc gives large freed blocks back to the system, so that each new array costs page
 # faults: several times the arithmetic. What counts as large adapts to the largest block freed so
@@ -600,6 +600,7 @@ def dropout_mask(like, p, rng):
     ([0.0, 1.25], 1.0)
     """
     p = check_range("p", p, high=1)
+    check_rng(rng, np.random.Generator, "numpy.random.Generator")
     kept = rng.random(like.shape, dtype=np.float32) >= p
     return kept.astype(like.dtype) * (1 / (1 - p))
 

@@ -14,7 +14,7 @@ Shape letters: B batch, T position, C = d_model, V vocabulary, ``...`` any leadi
 
 import numpy as np
 
-from minillm.checks import check_last, check_range, check_sizes
+from minillm.checks import check_last, check_range, check_rng, check_sizes
 from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.parameter import Parameter
 
@@ -90,6 +90,7 @@ class Module:
 def normal(rng, shape, std):
     """A float32 Parameter of `shape`, drawn from a normal distribution; std = 0 gives zeros."""
     rng = np.random.default_rng() if rng is None else rng
+    check_rng(rng, np.random.Generator, "numpy.random.Generator")
     std = np.float32(check_range("std", std))
     return Parameter(std * rng.standard_normal(shape, dtype=np.float32))
 

@@ -194,6 +194,14 @@ class KeyValueCache:
             kept[..., start:end, :] = new
         return self.keys[..., :end, :], self.values[..., :end, :]
 
+    def select(self, rows):
+        """Keep these texts, a list of int, in their order; only what is in use is copied."""
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_empty(len(rows), *old.shape[1:])
+            new[..., : self.length, :] = old[..., : self.length, :][rows]
+            setattr(self, name, new)
+
 
 class MultiHeadAttention(nn.Module):
     """Several attentions side by side, each on its own part of the channels: (..., T, C) -> same.
@@ -259,7 +267,7 @@ class MultiHeadAttention(nn.Module):
         self.value = Linear(d_model, n_kv_head * self.d_head, **options)
         self.output = Linear(n_head * self.d_head, d_model, **options)
         self.norm = RMSNorm(self.d_head, weight=False) if qk_norm else None
-        self.value_mix = nn.Parameter(torch.tensor(0.5)) if value_residual else None
+        self.value_mix = nn.Parameter(torch.full((1,), 0.5)) if value_residual else None
 
     def forward(
         self, x, source=None, *, mask=None, causal=False, rotary=None, first_values=None,
@@ -325,7 +333,9 @@ class MultiHeadAttention(nn.Module):
         if mask is None or mask.ndim < 3:
             return mask
         n, every = mask.shape[-3], (self.n_kv_head, self.n_shared)
-        return mask.unflatten(-3, every if n == math.prod(every) else (n, 1))
+        if n not in (1, math.prod(every)):
+            raise ValueError(f"mask has shape {tuple(mask.shape)}, expected (..., 1 or H, T, S)")
+        return mask.unflatten(-3, (1, 1) if n == 1 else every)
 
     def _ungrouped(self, x):
         """Give each query head its own keys or values: (..., G, 1 or R, T, K) -> (..., H, T, K)."""

@@ -13,7 +13,7 @@ import math
 
 import torch
 
-from minillm.checks import check_range, check_sizes
+from minillm.checks import check_range, check_rng, check_sizes
 
 
 def logsumexp(x, axis=-1):
@@ -336,6 +336,7 @@ def dropout_mask(like, p, rng):
     ([0.0, 1.25], 1.0)
     """
     p = check_range("p", p, high=1)
+    check_rng(rng, torch.Generator, "torch.Generator")
     kept = torch.rand(like.shape, generator=rng, device=like.device) >= p
     return kept.to(like.dtype) * (1 / (1 - p))
 

@@ -9,12 +9,14 @@ Shape letters: B batch, T position, C = d_model, V vocabulary, ``...`` any leadi
 import torch
 from torch import nn
 
-from minillm.checks import check_last, check_range, check_sizes
+from minillm.checks import check_last, check_range, check_rng, check_sizes
 from minillm.torch_nn import functional as F
 
 
 def normal(rng, shape, std):
     """A float32 Parameter of `shape`, drawn from a normal distribution; std = 0 gives zeros."""
+    if rng is not None:
+        check_rng(rng, torch.Generator, "torch.Generator")
     std = check_range("std", std)
     return nn.Parameter(std * torch.randn(shape, dtype=torch.float32, generator=rng))
 

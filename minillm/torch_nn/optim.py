@@ -411,12 +411,12 @@ class Muon(Optimizer):
             v += g
             towards.append(g + self.momentum * v if self.nesterov else v)
         for (rows, columns), places in self.alike.items():
-            stack = torch.stack([towards[i] for i in places])
+            stack = torch.stack([_whole(towards[i]) for i in places])
             for i, direction in zip(places, newton_schulz(stack, self.ns_steps), strict=True):
                 p = self.params[i]
                 if self.weight_decay:
                     p *= 1 - lr * self.weight_decay
-                p -= lr * max(1, rows / columns) ** 0.5 * direction
+                p -= lr * max(1, rows / columns) ** 0.5 * _share(direction, p)
 
 
 class Together(Optimizer):
@@ -563,10 +563,25 @@ def clip_grad_norm(params, max_norm):
     """
     grads = Optimizer(params).grads()  # which checks the parameters
     max_norm = check_range("max_norm", max_norm, low=1e-12)
-    norm = torch.linalg.norm(torch.stack([torch.linalg.norm(g) for g in grads]))
+    norm = _whole(torch.linalg.norm(torch.stack([torch.linalg.norm(g) for g in grads])))
     for g in grads:
         g *= max_norm / torch.clamp(norm, max_norm)
     return norm
+
+
+def _whole(x):
+    """A tensor, also where FSDP2 has given each process a share of it."""
+    return x.full_tensor() if hasattr(x, "full_tensor") else x
+
+
+def _share(x, p):
+    """Of a tensor that each process has, the share that it has of a parameter."""
+    if not hasattr(p, "full_tensor"):
+        return x
+    from torch.distributed.tensor import DTensor, Replicate
+
+    everywhere = DTensor.from_local(x, p.device_mesh, [Replicate()], run_check=False)
+    return everywhere.redistribute(placements=p.placements)
 
 
 def _hand_over(optimizer, own, **states):

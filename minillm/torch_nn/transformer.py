@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from minillm.batches import Cache
+from minillm.batches import Batch, Cache
 from minillm.config import CHOICES
 from minillm.torch_nn import functional as F
 from minillm.torch_nn.attention import KeyValueCache, MultiHeadAttention
@@ -129,7 +129,14 @@ class Block(nn.Module):
             In generation: of x, and of the source.
         rng : torch.Generator, optional
             Draws what is dropped.
+
+        Raises
+        ------
+        ValueError
+            If there is no source for a block with `cross`.
         """
+        if self.cross and source is None:
+            raise ValueError("source is None, expected (..., S, C) for a block with cross = True")
         own = {"mask": mask, "causal": causal, "rotary": rotary, "first_values": first_values}
         own |= {"kv_cache": kv_caches[0], "rng": rng}
         x = self._add(x, self.norm1, self.attention, own, rng)
@@ -185,11 +192,19 @@ class TransformerCache(Cache):
         """How many positions have been read."""
         return self.layers[0][0].length
 
+    def select(self, rows):
+        """As in `Cache`."""
+        super().select(rows)
+        for layer in self.layers:
+            for kv_cache in filter(None, layer):
+                kv_cache.select(rows)
+
 
 class Transformer(LanguageModel):
     """Reads ids (B, T), and perhaps a source (B, S); logits (B, T, V), or (B, n_class) for labels.
 
-    In generation, `encode` gives an encoder–decoder the cache that `new_cache` gives a decoder.
+    Padding may stand anywhere: it is not looked at, and positions are counted without it. In
+    generation, `encode` gives an encoder–decoder the cache that `new_cache` gives a decoder.
 
     Two switches, off at first, change the speed and not the result: `sdpa`, to use
     `fused_attention` wherever nothing is dropped, and `checkpointing`, to keep of each block only
@@ -275,7 +290,7 @@ class Transformer(LanguageModel):
     def forward(self, batch, *, rng=None):
         c, memory = self.config, None
         if c.kind == "encoder-decoder":
-            memory = self._encode(batch.source, batch.source_mask, rng)
+            memory = self._encode(batch, rng)
         elif batch.source is not None:
             raise ValueError(f"batch has a source, expected none with kind = {c.kind!r}")
         x = self._run(
@@ -299,8 +314,17 @@ class Transformer(LanguageModel):
 
     @torch.no_grad()
     def encode(self, source, source_mask=None):
-        """Read source (B, S), masked as in a batch: what `next_logits` starts from."""
-        memory = self._encode(source, source_mask)
+        """Read source (B, S), masked as in a batch: what `next_logits` starts from.
+
+        Raises
+        ------
+        ValueError
+            If the model has no encoder besides its decoder, or the source does not fit it.
+        """
+        if source is None or source.ndim != 2:
+            found = "None" if source is None else f"of shape {tuple(source.shape)}"
+            raise ValueError(f"source is {found}, expected ids (B, S)")
+        memory = self._encode(Batch(source, source=source, source_mask=source_mask))
         cache = TransformerCache(self, len(source))
         cache.source, cache.source_mask = memory[:, :0], source_mask
         for block, (_, kv_cache) in zip(self.blocks, cache.layers, strict=True):
@@ -338,12 +362,13 @@ class Transformer(LanguageModel):
         cache.mask = mask
         return self._head(x[:, -1])
 
-    def _encode(self, source, source_mask, rng=None):
+    def _encode(self, batch, rng=None):
         """The encoder's output (B, S, C)."""
-        if self.config.kind != "encoder-decoder" or source is None:
-            found = "None" if source is None else f"of shape {tuple(source.shape)}"
-            raise ValueError(f"source is {found} with kind = {self.config.kind!r}")
-        return self._run(self._encoder(), source, source_mask, rng=rng)
+        if self.config.kind != "encoder-decoder":
+            raise ValueError(f"kind = {self.config.kind!r}, expected 'encoder-decoder'")
+        if batch.source is None:
+            raise ValueError("batch.source is None, expected ids (B, S)")
+        return self._run(self._encoder(), batch.source, batch.source_mask, rng=rng)
 
     def _decoder(self):
         return self.embedding, self.positions, self.blocks, self.norm

@@ -17,7 +17,6 @@ MAY_DIFFER = {  # when a run goes on: what leaves the result as it is, but for r
     "out", "device", "compile", "checkpointing", "sdpa", "fused", "accumulate", "parallel",
     "save_every", "tensorboard",
 }  # fmt: skip
-INSTALL = "TensorBoard is not installed: python -m pip install tensorboard"
 
 
 class RunFolder:
@@ -44,96 +43,73 @@ class RunFolder:
         self.writes = writes and self.path is not None
         if self.path is None:
             if resume:
-                raise ValueError("resume = True with out = None, expected a folder with a checkpoint")
+                raise ValueError("resume = True with out = None, expected the folder of a run")
             return
         self.last, self.best = self.path / "last.safetensors", self.path / "best.safetensors"
         self.tokenizer, self.log = self.path / "tokenizer.json", self.path / "log.csv"
         if self.writes:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock()
-        goes_on = self.last.exists()
-        if goes_on:
+            self.lock = FileLock(self.path / ".lock")
+            try:
+                self.lock.acquire(timeout=0)
+            except Timeout:
+                message = f"out = {config.out!r}: another run is at work there, expected none"
+                raise BlockingIOError(message) from None
+        if self.last.exists():
             self._check_same()
             self.saved = weights.load_extra(self.last)
         elif resume:
             raise ValueError(f"resume = True, but {self.last} is not there, expected a checkpoint")
         if self.writes:
-            self._tidy(goes_on)
-            self._write_text(self.path / "config.json", config.to_json())
-            self._start_log()
-
-    def _lock(self):
-        self.lock = FileLock(self.path / ".lock")
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            message = f"out = {str(self.path)!r}: another run is at work there, expected none"
-            raise BlockingIOError(message) from None
+            self._tidy()
 
     def _check_same(self):
         """Raise unless the run that left a checkpoint here had the same options."""
-        path = self.path / "config.json"
-        found, ours = TrainConfig.from_json(path.read_text("utf-8")).flat(), self.config.flat()
-        for name in ours | found:
-            if name not in MAY_DIFFER and ours.get(name) != found.get(name):
+        path, ours = self.path / "config.json", self.config.flat()
+        theirs = TrainConfig.from_json(path.read_text("utf-8")).flat()
+        for name in ours | theirs:
+            value, expected = ours.get(name), theirs.get(name)
+            if name not in MAY_DIFFER and value != expected:
                 raise ValueError(
-                    f"{name} = {ours.get(name)!r}, expected {found.get(name)!r} as in {path}, to go "
-                    f"on with that run; for another, give another folder (out = {self.config.out!r})"
+                    f"{name} = {value!r}, expected {expected!r} as in {path}, to go on with that "
+                    f"run; for another, give another folder than out = {self.config.out!r}"
                 )
 
-    def _tidy(self, goes_on):
-        """Remove what a killed process has left, or a run before the first checkpoint."""
-        old = () if goes_on else (self.last, self.best, self.log, self.tokenizer)
-        for path in [*self.path.glob("*.part"), *old]:
+    def _tidy(self):
+        """Make the folder as it was at the last checkpoint; without one, as for a new run."""
+        old = () if self.saved else (self.best, self.log, self.tokenizer)
+        for path in [*self.path.glob("*.part"), *old]:  # a part is what a killed process left
             path.unlink(missing_ok=True)
-
-    def _start_log(self):
-        """Begin log.csv, or go on with the lines up to the checkpoint."""
-        rows = read_log(self.log) if self.saved and self.log.exists() else []
-        self.history = [row for row in rows if row["step"] <= self.saved["step"]]
-        lines = [COLUMNS, *([format_value(row[c]) for c in COLUMNS] for row in self.history)]
-        self._write_text(self.log, "".join(",".join(line) + "\n" for line in lines))
+        _write_text(self.path / "config.json", self.config.to_json())
+        step = self.saved["step"] if self.saved else 0
+        self.history = [row for row in read_log(self.log) if row["step"] <= step]
+        _write_text(self.log, "".join(map(_line, [dict(zip(COLUMNS, COLUMNS)), *self.history])))
         if self.config.tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
-                raise ImportError(f"tensorboard = True, expected False: {INSTALL}") from None
-            step = self.saved["step"] + 1 if self.saved else None
-            self.events = SummaryWriter(str(self.path), purge_step=step)
-
-    def _write_text(self, path, text):
-        """Write a file at one stroke."""
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            part.write_text(text, "utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+                install = "is not installed: python -m pip install tensorboard"
+                raise ImportError(f"tensorboard = True, but TensorBoard {install}") from None
+            self.events = SummaryWriter(str(self.path), purge_step=step + 1)
 
     def load_tokenizer(self):
-        """The tokenizer of an earlier start, or None."""
-        return Tokenizer.load(self.tokenizer) if self.saved else None
+        """The tokenizer of an earlier start; None if there was none."""
+        return Tokenizer.load(self.tokenizer) if self.saved and self.tokenizer.exists() else None
 
     def load_model(self, expected):
-        """The model of the last checkpoint.
-
-        Raises
-        ------
-        ValueError
-            If it is not that of the run.
-        """
+        """The model of the last checkpoint; raise ValueError unless its record is as expected."""
         model = weights.load(self.last, half=self.config.half)
         if model.config != expected:
             raise ValueError(f"{self.last} holds {model.config}, expected {expected}")
         return model
 
-    def add(self, **row):
+    def add(self, row):
         """Add a line to the log."""
         row = {name: row.get(name) for name in COLUMNS}
         self.history.append(row)
         if self.writes:
-            with open(self.log, "a", encoding="utf-8", newline="") as file:
-                file.write(",".join(format_value(row[name]) for name in COLUMNS) + "\n")
+            with open(self.log, "a", encoding="utf-8") as file:
+                file.write(_line(row))
         for name in COLUMNS[2:] if self.events else ():
             if row[name] is not None:
                 self.events.add_scalar(name, row[name], row["step"])
@@ -146,15 +122,15 @@ class RunFolder:
         OSError
             If there is no room, say; then the one before it is as it was.
         """
-        if not self.writes:
-            return
         try:
             with open(self.log, "ab") as file:
                 os.fsync(file.fileno())
             weights.save(model, path, extra=extra)
         except OSError as error:
             before = "as it was" if path.exists() else "not there yet"
-            message = f"step {extra['step']} could not be saved: {error.strerror}; {path} is {before}"
+            message = (
+                f"step {extra['step']} could not be saved: {error.strerror}; {path} is {before}"
+            )
             raise OSError(error.errno, message) from error
 
     def close(self):
@@ -168,16 +144,26 @@ class RunFolder:
 def read_log(path):
     """The lines of a log.csv: a list of dict, by column, None where nothing is said.
 
-    A last line that was cut off, since its process was killed, is left out.
+    A last line that was cut off, since its process was killed, is left out, as is a missing file.
     """
+    text = Path(path).read_text("utf-8") if Path(path).exists() else ""
     rows = []
-    text = Path(path).read_text("utf-8")
     for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
         values = {name: float(row[name]) if row[name] else None for name in COLUMNS}
         rows.append(values | {name: int(row[name]) for name in ("step", "tokens")})
     return rows
 
 
-def format_value(value):
-    """A value as it stands in log.csv, from which it comes back as it was."""
-    return "" if value is None else repr(value)
+def _line(row):
+    """One line of log.csv, from which every number comes back as it was."""
+    return ",".join("" if row[name] is None else str(row[name]) for name in COLUMNS) + "\n"
+
+
+def _write_text(path, text):
+    """Write a file at one stroke."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, "utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import importlib
 import math
 import signal
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from time import perf_counter
 from typing import Any
@@ -21,9 +22,14 @@ from minillm.metrics import bits_per_byte
 from minillm.tokens import Windows, evaluation_windows
 
 from .folder import COLUMNS, RunFolder
-from .parts import find_device, load_text, new_model, new_optimizer, new_rng
+from .parts import ALONE, load_text, new_model, new_optimizer, new_rng, start_world
 
 IGNORED = -100
+SHOWN = {  # of a line of the log, in the terminal
+    "train_loss": "train {:.4f}, ",
+    "val_loss": "held out {:.4f} nats per token, ",
+    "val_bits_per_byte": "{:.4f} bits per byte, ",
+}
 MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 HINTS = (
     "expected a smaller batch_size, or accumulate = 2 or more (the same result, in parts); in "
@@ -85,8 +91,8 @@ def train(config, *, resume=False, progress=True):
     resume : bool
         Whether there must be a checkpoint in `config.out`. If there is one, the run goes on from
         it in any case.
-    progress : bool
-        Show a progress bar and the evaluations.
+    progress : bool or str
+        Show a progress bar and the evaluations; "lines": these alone.
 
     Returns
     -------
@@ -120,7 +126,7 @@ def train(config, *, resume=False, progress=True):
     folder = RunFolder(config, resume=resume, writes=world.is_main)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # the losses are looked at
-            return Run(config, folder, world, progress and world.is_main).go()
+            return Run(config, folder, world, world.is_main and progress).go()
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or any(m in str(error).lower() for m in MEMORY):
             first = str(error).partition("\n")[0]
@@ -138,47 +144,49 @@ class Run:
 
     def __init__(self, config, folder, world, progress):
         self.config, self.folder, self.world, self.progress = config, folder, world, progress
-        saved = folder.saved or {"step": 0, "seconds": 0.0, "best": None, "losses": np.zeros(0)}
+        saved = folder.saved or {
+            "step": 0,
+            "seconds": 0.0,
+            "best": None,
+            "norm": None,
+            "losses": [],
+        }
         self.step, self.seconds, self.best = saved["step"], saved["seconds"], saved["best"]
+        self.losses, self.norm = list(saved["losses"]), saved["norm"]  # since the log's last line
         self.text = load_text(config, folder.load_tokenizer())
-        self.facts = {"tokens": len(self.text.train), "held out": len(self.text.held_out)}
-        if folder.saved and saved["data"] != self.facts:
-            raise ValueError(
-                f"data = {config.data!r} has {self.facts}, expected {saved['data']} as when the "
-                f"checkpoint of step {self.step} was written"
-            )
+        for name, fact in self.text.facts.items():
+            if folder.saved and saved["data"][name] != fact:
+                raise ValueError(
+                    f"data = {config.data!r}: {name} = {fact}, expected {saved['data'][name]}, as "
+                    f"when the checkpoint of step {self.step} was written"
+                )
         self.windows = Windows(
             self.text.train, config.window, config.batch_size,
             seed=config.seed, rank=world.rank, world=world.size,
         )  # fmt: skip
-        self.device = find_device(config)
         self._make_model()
-        self.losses = list(saved["losses"])  # of the steps since the last line of the log
-        self.norm = saved.get("norm")
 
     def _make_model(self):
         """Model and optimizer, as they start or as they were saved."""
-        config, saved = self.config, self.folder.saved
-        wanted = config.model_config(len(self.text.tokenizer))
-        self.model = (
-            self.folder.load_model(wanted) if saved else new_model(config, wanted.vocab_size)
-        )
-        if self.device:
-            self.model.to(self.device)
+        config, saved, world = self.config, self.folder.saved, self.world
+        wanted = config.model_config(self.text.vocab_size)
+        new = not saved
+        self.model = new_model(config, wanted.vocab_size) if new else self.folder.load_model(wanted)
+        if world.device:
             names = ("precision", "compile", "checkpointing", "sdpa")
-            self.world.wrap(self.model, **{name: getattr(config, name) for name in names})
+            options = {name: getattr(config, name) for name in names}
+            world.wrap(self.model.to(world.device), config.parallel, **options)
         self.optimizer = new_optimizer(config, self.model)
-        self.params = self.optimizer.params
         if saved:
-            state = {n: saved[n] for n in saved if n.startswith("optimizer.")}
-            state = {n.removeprefix("optimizer."): self._array(x) for n, x in state.items()}
-            self.optimizer.load_state(state)
+            start, to = "optimizer.", self._array
+            state = {n.removeprefix(start): to(x) for n, x in saved.items() if n.startswith(start)}
+            world.load_state(self.optimizer, state)
             if "loss_scale" in saved:
-                self.model.loss_scale.copy_(self._array(saved["loss_scale"]))
+                self.model.loss_scale.copy_(to(saved["loss_scale"]))
 
     def _array(self, x):
-        """An array of the half."""
-        if self.device is None:
+        """An array of NumPy as one of the half."""
+        if self.config.half == "numpy":
             return x
         import torch
 
@@ -188,26 +196,25 @@ class Run:
         """Take the steps that are left, and give the result."""
         from tqdm.auto import tqdm
 
-        config, begun = self.config, self.step
-        optim = importlib.import_module(f"minillm.{config.half}_nn.optim")
-        self.bar = tqdm(initial=begun, total=config.n_steps, disable=not self.progress, unit="step")
-        if self.folder.writes and not begun:
-            self.text.tokenizer.save(self.folder.tokenizer)
-        with self.bar, Signals() as signals:
+        config, begun, text = self.config, self.step, self.text
+        if self.folder.writes and text.tokenizer and not begun:
+            text.tokenizer.save(self.folder.tokenizer)
+        hidden = self.progress is not True
+        self.bar = tqdm(initial=begun, total=config.n_steps, disable=hidden, unit="step")
+        with self.bar, Signals(twice=self.world.size == 1) as signals:
             self.clock = perf_counter()
             while self.step < config.n_steps and not self._asked(signals):
-                self._take_step(optim)
+                self._take_step()
                 self.bar.update()
                 if self._due(config.log_every) or self._due(config.eval_every):
                     self._write_line()
                 if self._due(config.save_every):
                     self._save()
-            if self.step % config.save_every and self.step > begun and self.step < config.n_steps:
+            if self.step > begun and not self._due(config.save_every):
                 self._save()
         lines = self.folder.history
         history = {c: [math.nan if row[c] is None else row[c] for row in lines] for c in COLUMNS}
-        tokenizer = self.text.tokenizer
-        return TrainResult(config, self.model, tokenizer, self.step, history, signals.asked)
+        return TrainResult(config, self.model, text.tokenizer, self.step, history, signals.asked)
 
     def _due(self, every):
         """Whether something that is done now and then, and at the end, is to be done now."""
@@ -217,43 +224,43 @@ class Run:
         """Whether a signal asked for the end; several processes ask each other, but not often."""
         if self.world.size == 1:
             return signals.asked
-        return self._due(self.config.log_every) and self.world.mean(float(bool(signals.asked))) > 0
+        return self._due(self.config.log_every) and self.world.sum(bool(signals.asked))[0] > 0
 
-    def _take_step(self, optim):
+    def _take_step(self):
         """One batch, its gradients, one step of the optimizer."""
-        config, step = self.config, self.step
+        config, world, model = self.config, self.world, self.model
+        optim = importlib.import_module(f"minillm.{config.half}_nn.optim")
         options = {name: getattr(config, name) for name in ("label_smoothing", "z_loss")}
-        if getattr(self.model.config, "dropout", 0):
-            place = (step + 1, self.world.rank)
-            options["rng"] = new_rng(config, *place, device=self.device or "cpu")
+        if getattr(model.config, "dropout", 0):
+            options["rng"] = new_rng(config, self.step + 1, world.rank, device=world.device)
+        batch, parts = self.windows.batch(self.step), config.accumulate
         self.optimizer.zero_grad()
-        batch = self.windows.batch(step)
-        loss = gradients(self.model, batch, n_parts=config.accumulate, **options)
-        norm = optim.clip_grad_norm(self.params, config.clip or 1e30)
-        half_precision = config.precision == "float16"
-        fine = True  # on a GPU that is asked later, at the next line: it would have to wait here
-        if half_precision or self.device in (None, "cpu"):
-            fine = math.isfinite(loss) and math.isfinite(norm)
+        loss = gradients(model, batch, n_parts=parts, between=world.accumulating, **options)
+        norm = optim.clip_grad_norm(self.optimizer.params, config.clip or 1e30)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of FSDP's shares
+        half_precision, fine = config.precision == "float16", True
+        if half_precision or world.device in (None, "cpu"):  # elsewhere that would be to wait
+            fine = math.isfinite(norm) and (half_precision or math.isfinite(loss))
         if fine:
-            self.optimizer.step(learning_rate(config, step))
+            self.optimizer.step(learning_rate(config, self.step))
             self.losses.append(loss)
             self.norm = norm
-        elif not half_precision or float(self.model.loss_scale[0]) <= 1:
-            self._raise_diverged(step, float(loss), float(norm))
+        elif not half_precision or float(model.loss_scale[0]) <= 1:  # not a mere overflow
+            self._raise_diverged(self.step, float(loss), float(norm))
         self.step += 1
 
     def _collect(self):
-        """The losses since the last line as numbers; on a GPU, wait for them."""
-        self.losses = [float(x) for x in self.losses]
+        """The losses since the last line as numbers: where a GPU is waited for, and looked at."""
+        self.losses = [float(loss) for loss in self.losses]
         self.norm = None if self.norm is None else float(self.norm)
         if not all(map(math.isfinite, [*self.losses, self.norm or 0.0])):
             self._raise_diverged(self.step - 1, self.losses[-1], self.norm)
+        self.seconds += perf_counter() - self.clock  # evaluation and checkpoints do not count
         return self.losses
 
     def _raise_diverged(self, step, loss, norm):
-        kept = "no checkpoint was written yet"
-        if self.folder.path and self.folder.last.exists():
-            kept = f"{self.folder.last} is from before"
+        saved = self.folder.path and self.folder.last.exists()
+        kept = f"{self.folder.last} is from before" if saved else "no checkpoint was written yet"
         raise FloatingPointError(
             f"loss = {loss:g} and the gradient's norm = {norm:g} at step {step}, expected finite "
             f"numbers; {kept}. A smaller lr, a longer n_warmup or a smaller clip may help"
@@ -261,57 +268,57 @@ class Run:
 
     def _write_line(self):
         """One line of the log; with an evaluation if one is due."""
-        config, row = self.config, {}
-        losses = self._collect()
-        self._stop_clock()
+        config, losses = self.config, self._collect()
+        row = {"step": self.step, "tokens": self.step * config.batch_size * config.window}
+        row |= {"seconds": self.seconds, "grad_norm": self.norm}
+        row["lr"] = learning_rate(config, self.step - 1)
         if losses:
-            row = {"train_loss": float(self.world.mean(sum(losses) / len(losses)))}
+            row["train_loss"] = float(self.world.mean(sum(losses) / len(losses)))
         if self._due(config.eval_every):
-            row["val_loss"], row["val_bits_per_byte"] = self._evaluate()
-        speed = self.step * config.batch_size * config.window / max(self.seconds, 1e-9)
-        row |= {"step": self.step, "seconds": self.seconds, "grad_norm": self.norm}
-        row |= {"tokens": self.step * config.batch_size * config.window}
-        self.folder.add(**row, lr=learning_rate(config, self.step - 1))
-        self.losses = []
-        shown = {n: f"{row[n]:.3f}" for n in ("train_loss", "val_loss") if n in row}
-        self.bar.set_postfix(**shown, speed=f"{speed:,.0f} tokens/s", refresh=False)
+            row |= self._evaluate()
+        self._show(row)
+        self.folder.add(row)
+        self.losses, self.clock = [], perf_counter()
+
+    def _show(self, row):
+        """Say how it goes, at the end of the bar; after an evaluation also in a line that stays."""
+        before = (self.folder.history or [{"tokens": 0, "seconds": 0.0}])[-1]
+        seconds = max(row["seconds"] - before["seconds"], 1e-9)
+        known = [text.format(row[n]) for n, text in SHOWN.items() if row.get(n) is not None]
+        speed = f"{(row['tokens'] - before['tokens']) / seconds:,.0f} tokens/s"
+        self.bar.set_postfix_str("".join([*known, speed]), refresh=False)
         if "val_loss" in row and self.progress:
-            self.bar.write(
-                f"step {self.step}: train {row.get('train_loss', math.nan):.4f}, held out "
-                f"{row['val_loss']:.4f} nats per token = {row['val_bits_per_byte']:.4f} bits per "
-                f"byte, {speed:,.0f} tokens/s"
-            )
-        self.clock = perf_counter()
+            self.bar.write("".join([f"step {self.step:6,}: ", *known, speed]))
 
     def _evaluate(self):
         """Loss and bits per byte on the whole held-out text; keep the best model."""
         config, text = self.config, self.text
-        loss = evaluate(self.model, text.held_out, config.window, batch_size=config.batch_size)
-        bits = float(bits_per_byte(loss * (len(text.held_out) - 1), text.n_bytes))
+        size, world = config.batch_size, self.world
+        loss = evaluate(self.model, text.held_out, config.window, batch_size=size, world=world)
+        nats = loss * (len(text.held_out) - 1)
+        bits = float(bits_per_byte(nats, text.n_bytes)) if text.n_bytes else None
+        found = {"val_loss": loss, "val_bits_per_byte": bits}
         if self.best is None or loss < self.best:
             self.best = loss
             if self.folder.path:
-                found = {"step": self.step, "val_loss": loss, "val_bits_per_byte": bits}
-                self.world.save(self.folder, self.model, self.folder.best, found)
-        return loss, bits
+                model = world.full(self.model)
+                if self.folder.writes:
+                    self.folder.save(model, self.folder.best, {"step": self.step, **found})
+        return found
 
     def _save(self):
         """A checkpoint: all that the next step depends on."""
         if not self.folder.path:
             return
-        losses = np.array(self._collect())
-        self._stop_clock()
-        extra = {f"optimizer.{n}": x for n, x in self.world.state(self.optimizer).items()}
-        extra |= {"step": self.step, "seconds": self.seconds, "best": self.best, "norm": self.norm}
-        extra |= {"losses": losses, "data": self.facts}
+        extra = {"losses": np.array(self._collect()), "norm": self.norm, "best": self.best}
+        extra |= {"step": self.step, "seconds": self.seconds, "data": self.text.facts}
         if getattr(self.model, "loss_scale", None) is not None:
             extra["loss_scale"] = self.model.loss_scale
-        self.world.save(self.folder, self.model, self.folder.last, extra)
+        state, model = self.world.state(self.optimizer), self.world.full(self.model)
+        if self.folder.writes:
+            extra |= {f"optimizer.{name}": x for name, x in state.items()}
+            self.folder.save(model, self.folder.last, extra)
         self.clock = perf_counter()
-
-    def _stop_clock(self):
-        """Only training counts as time; evaluation and checkpoints do not."""
-        self.seconds += perf_counter() - self.clock
 
 
 def learning_rate(config, step):
@@ -322,7 +329,7 @@ def learning_rate(config, step):
     return config.lr * getattr(schedules, config.schedule)(step, **options)
 
 
-def gradients(model, batch, *, n_parts=1, **options):
+def gradients(model, batch, *, n_parts=1, between=None, **options):
     """Add the gradients of the mean loss over a batch, computed in parts: -> the loss, nats.
 
     Each part counts by its share of all targets, so that the result is that of the whole batch,
@@ -336,6 +343,8 @@ def gradients(model, batch, *, n_parts=1, **options):
         Of NumPy arrays; a model of PyTorch gets it on its own device.
     n_parts : int
         Parts of nearly as many rows each.
+    between : callable, optional
+        Gives a context for all parts but the last: ``World.accumulating``.
     **options
         For `loss_and_grads`.
 
@@ -359,20 +368,22 @@ def gradients(model, batch, *, n_parts=1, **options):
     >>> round(float(loss), 4)  # ln 4
     1.3863
     """
-    n = int((batch.targets != IGNORED).sum())
-    if n == 0:
+    values = [getattr(batch, field.name) for field in fields(batch)]
+    pieces = np.array_split(np.arange(len(batch.ids)), min(n_parts, len(batch.ids)))
+    pieces = [Batch(*(None if x is None else x[rows] for x in values)) for rows in pieces]
+    counts = [int((piece.targets != IGNORED).sum()) for piece in pieces]
+    counted = [(piece, n / sum(counts)) for piece, n in zip(pieces, counts, strict=True) if n]
+    if not counted:
         raise ValueError("batch.targets has none that count, expected at least one")
     total = 0.0
-    for rows in np.array_split(np.arange(len(batch.ids)), n_parts):
-        values = [getattr(batch, field.name) for field in fields(batch)]
-        part = Batch(*(value if value is None else value[rows] for value in values))
-        share = int((part.targets != IGNORED).sum()) / n
-        if share:
-            total = total + share * model.loss_and_grads(_to(model, part), scale=share, **options)
+    for i, (piece, share) in enumerate(counted, 1):
+        with between(model) if between and i < len(counted) else nullcontext():
+            loss = model.loss_and_grads(_to(model, piece), scale=share, **options)
+        total = total + share * loss
     return total
 
 
-def evaluate(model, tokens, window, *, batch_size=32):
+def evaluate(model, tokens, window, *, batch_size=32, world=ALONE):
     """The mean loss over a whole text, each token but the first predicted once: -> nats per token.
 
     Parameters
@@ -384,6 +395,8 @@ def evaluate(model, tokens, window, *, batch_size=32):
         Positions that the model reads at once.
     batch_size : int
         Windows at a time, which does not change the result.
+    world : distributed.World, optional
+        Processes that share the work; all of them get the result.
 
     Returns
     -------
@@ -402,13 +415,11 @@ def evaluate(model, tokens, window, *, batch_size=32):
     >>> round(evaluate(model, np.array([0, 1, 2, 3, 0]), 3), 4)  # ln 4
     1.3863
     """
-    if len(tokens) < 2:
-        raise ValueError(f"tokens has {len(tokens)}, expected at least 2")
-    losses, counts = [], []
-    for batch in evaluation_windows(tokens, window, batch_size):
-        losses.append(model.loss(_to(model, batch)))
-        counts.append(int((batch.targets != IGNORED).sum()))
-    return sum(float(loss) * n for loss, n in zip(losses, counts, strict=True)) / sum(counts)
+    share = {"rank": world.rank, "world": world.size}
+    batches = evaluation_windows(tokens, window, batch_size, **share)
+    pairs = [(model.loss(_to(model, b)), int((b.targets != IGNORED).sum())) for b in batches]
+    total, n = world.sum(sum(float(loss) * n for loss, n in pairs if n), sum(n for _, n in pairs))
+    return total / n
 
 
 def _to(model, batch):
@@ -417,20 +428,25 @@ def _to(model, batch):
 
 
 class Signals:
-    """Ctrl-C and SIGTERM ask for the end, in `asked`; what comes second has its usual effect."""
+    """Ctrl-C and SIGTERM ask for the end, in `asked`; a second one has its usual effect.
+
+    But not if `twice` is False: torchrun passes on what a terminal has already sent.
+    """
+
+    def __init__(self, *, twice=True):
+        self.asked, self.twice, self.before = None, twice, {}
 
     def __enter__(self):
-        self.asked, self.before = None, {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.before[number] = signal.signal(number, self._note)
+            numbers = (signal.SIGINT, signal.SIGTERM)
+            self.before = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def _note(self, number, frame):
         self.asked = number
-        self.__exit__()
+        if self.twice:
+            self.__exit__()
 
     def __exit__(self, *_):
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        self.before = {}

@@ -1,6 +1,8 @@
-"""What a run is put together from: the text as tokens, the model, the optimizer."""
+"""What a run is put together from: the text as tokens, the devices, the model, the optimizer."""
 
+import hashlib
 import importlib
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +13,31 @@ from minillm.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokeni
 from minillm.tokens import TokenFile
 
 OUTER = ("embedding", "positions", "output", "table")  # whose matrices are not Muon's
+ALONE = SimpleNamespace(  # a `distributed.World` of one process, without PyTorch
+    rank=0, size=1, is_main=True, device=None, sum=lambda *values: values, mean=float,
+    accumulating=lambda model: nullcontext(), full=lambda model: model, close=lambda: None,
+    state=lambda optimizer: optimizer.state(), load_state=lambda optimizer, s: optimizer.load_state(s),
+)  # fmt: skip
+
+
+def start_world(config):
+    """The processes that train together, and the device of this one, None for NumPy."""
+    if config.half == "numpy":
+        return ALONE
+    import torch
+
+    from minillm import distributed
+
+    mps = config.device == "auto" and torch.backends.mps.is_available()
+    world = distributed.start("mps" if mps else config.device)
+    try:
+        torch.empty(0, device=world.device)
+    except (AssertionError, RuntimeError) as error:
+        why = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device = {config.device!r}, expected one that PyTorch has: {why}"
+        ) from None
+    return world
 
 
 def load_text(config, tokenizer=None):
@@ -25,44 +52,39 @@ def load_text(config, tokenizer=None):
     Returns
     -------
     SimpleNamespace
-        train, held_out : arrays of int or `TokenFile`; n_bytes of the held-out text; tokenizer.
+        train, held_out : arrays of int (n,) or `TokenFile`; n_bytes of the held-out text, None if
+        not known; tokenizer, None if a token file has none; vocab_size; facts, by which the text
+        is known again.
     """
-    path = Path(config.data)
+    path, name = Path(config.data), f"data = {config.data!r}"
     if path.suffix == ".tokens":
-        return _load_tokens(path, config)
-    text = _read(path, config.data)
-    cut = int(len(text) * (1 - config.held_out))
-    tokenizer = tokenizer or make_tokenizer(config.tokenizer, text, cut)
-    kind = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
-    train, held_out = (
-        np.fromiter(tokenizer.encode_iterable([part]), kind) for part in (text[:cut], text[cut:])
-    )
-    n_bytes = len(text[cut:].encode())
-    return _checked(config, train, held_out, n_bytes, tokenizer)
-
-
-def _load_tokens(path, config):
-    """The parts of a token file; the bytes of the second are taken to be its share of all."""
-    tokens = TokenFile(path)
-    cut = int(len(tokens) * (1 - config.held_out))
-    n_bytes = round(tokens.n_bytes * (1 - cut / max(1, len(tokens))))
-    tokenizer = Tokenizer.load(tokens.tokenizer)
-    return _checked(config, tokens[:cut], tokens[cut:], n_bytes, tokenizer)
-
-
-def _checked(config, train, held_out, n_bytes, tokenizer):
-    name = f"data = {config.data!r}"
+        tokens = TokenFile(path)
+        tokenizer = tokens.tokenizer and Tokenizer.load(tokens.tokenizer)
+        cut, vocab_size = int(len(tokens) * (1 - config.held_out)), tokens.vocab_size
+        train, held_out = tokens.part(0, cut), tokens.part(cut, len(tokens))
+        n_bytes, checksum = held_out.n_bytes, tokens.sha256
+    else:
+        text = _read(path, config.data)
+        cut = int(len(text) * (1 - config.held_out))
+        tokenizer = tokenizer or make_tokenizer(config.tokenizer, text, cut)
+        vocab_size, n_bytes = len(tokenizer), len(text[cut:].encode())
+        kind = np.uint16 if vocab_size <= 2**16 else np.uint32
+        halves = text[:cut], text[cut:]
+        train, held_out = (np.fromiter(tokenizer.encode_iterable([t]), kind) for t in halves)
+        checksum = hashlib.sha256(train.tobytes() + held_out.tobytes()).hexdigest()
     if len(held_out) < 2:
-        raise ValueError(
-            f"{name} with held_out = {config.held_out:g} leaves {len(held_out)} tokens to evaluate "
-            "on, expected at least 2: a longer text, or a larger share"
+        problem = (
+            f"with held_out = {config.held_out:g} leaves {len(held_out)} tokens to evaluate on"
         )
+        raise ValueError(f"{name} {problem}, expected at least 2: a longer text, or a larger share")
     if len(train) <= config.window:
-        raise ValueError(
-            f"{name} has {len(train):,} tokens to train on, expected more than window = "
-            f"{config.window}: a longer text, or a shorter window"
+        problem = (
+            f"has {len(train):,} tokens to train on, expected more than window = {config.window}"
         )
-    return SimpleNamespace(train=train, held_out=held_out, n_bytes=n_bytes, tokenizer=tokenizer)
+        raise ValueError(f"{name} {problem}: a longer text, or a shorter window")
+    facts = {"tokens to train on": len(train), "tokens held out": len(held_out), "sha256": checksum}
+    names = {"train": train, "held_out": held_out, "n_bytes": n_bytes, "tokenizer": tokenizer}
+    return SimpleNamespace(**names, vocab_size=vocab_size, facts=facts)
 
 
 def _read(path, name):
@@ -72,13 +94,12 @@ def _read(path, name):
         if isinstance(text, list) and all(isinstance(part, str) for part in text):
             text = "\n\n".join(text)
         if not isinstance(text, str):
-            raise ValueError(f"data = {name!r} is a {data.describe(name).returns}, expected text")  # noqa: TRY004
+            raise ValueError(f"data = {name!r} is a {data.describe(name).returns}, expected text")
         return text
     if not path.is_file():
         sets = ", ".join(n for n in data.available() if "str" in data.describe(n).returns)
-        raise FileNotFoundError(
-            f"data = {name!r}, expected a text file, a token file (NAME.tokens) or one of: {sets}"
-        )
+        expected = f"expected a text file, a token file (NAME.tokens) or one of: {sets}"
+        raise FileNotFoundError(f"data = {name!r}, {expected}")
     try:
         return path.read_bytes().decode()
     except UnicodeDecodeError as error:
@@ -88,7 +109,7 @@ def _read(path, name):
 def make_tokenizer(name, text, cut):
     """The tokenizer that is asked for, trained if need be on text[:cut] alone.
 
-    But characters are those of the whole text: one that is in neither part cannot be told.
+    But characters are those of the whole text: without an id for each it could not be evaluated.
     """
     kind, _, size = name.partition(":")
     if name == "char":
@@ -107,36 +128,14 @@ def make_tokenizer(name, text, cut):
     )
 
 
-def find_device(config):
-    """The device of a config's PyTorch, as a string; None for NumPy."""
-    if config.half == "numpy":
-        return None
-    import torch
-
-    if config.device != "auto":
-        try:
-            torch.empty(0, device=config.device)
-        except (AssertionError, RuntimeError) as error:
-            first = str(error).splitlines()[0]
-            raise ValueError(
-                f"device = {config.device!r}, expected one that PyTorch has: {first}"
-            ) from None
-        return config.device
-    return "cuda" if torch.cuda.is_available() else _mps_or_cpu(torch)
-
-
-def _mps_or_cpu(torch):
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def new_model(config, vocab_size):
     """The model with its starting weights."""
     models = importlib.import_module(f"minillm.{config.half}_nn.models")
     return models.build(config.model_config(vocab_size), rng=new_rng(config, 0))
 
 
-def new_rng(config, *place, device="cpu"):
-    """A generator of the half, set by the seed and a place in the run: (step, rank), say.
+def new_rng(config, *place, device=None):
+    """A generator of the half, set by the seed and a place in the run, such as (step, rank).
 
     So nothing of it has to be saved to go on.
     """
@@ -146,31 +145,29 @@ def new_rng(config, *place, device="cpu"):
     import torch
 
     seed = int(seeds.generate_state(1, np.uint64)[0] >> 1)
-    return torch.Generator(device).manual_seed(seed)
+    return torch.Generator(device or "cpu").manual_seed(seed)
 
 
 def new_optimizer(config, model):
     """The optimizer of a model, whose weight decay is that of matrices alone."""
     optim = importlib.import_module(f"minillm.{config.half}_nn.optim")
-    fused = {"fused": True} if config.fused else {}
-    betas = {"betas": (config.beta1, config.beta2), **fused}
-    groups = {}  # (kind, does it decay?) -> parameters
+    groups = {}  # (where it stands, is it a matrix?) -> parameters
     for name, p in model.named_parameters():
-        top, matrix = name.partition(".")[0].removeprefix("source_"), len(p.shape) == 2
-        kind = "output" if top == "output" and matrix else "rest"
-        if matrix and top not in OUTER:
-            kind = "inner"
-        groups.setdefault((kind, matrix), []).append(p)
+        top, matrix = name.partition(".")[0], len(p.shape) == 2
+        where = "rest" if not matrix or top in OUTER else "inner"
+        where = "output" if matrix and top == "output" else where
+        groups.setdefault((where, matrix), []).append(p)
+    muon, fused = config.optimizer == "muon", {"fused": True} if config.fused else {}
     rates = {"inner": config.lr, "rest": config.adam_lr, "output": config.output_lr}
     parts = []
-    for (kind, decays), params in groups.items():
-        decay = {"weight_decay": config.weight_decay if decays else 0.0}
+    for (where, matrix), params in groups.items():
+        options = {"weight_decay": config.weight_decay if matrix else 0.0}
         if config.optimizer == "sgd":
-            optimizer = optim.SGD(params, momentum=config.momentum, **decay, **fused)
-        elif config.optimizer == "muon" and kind == "inner":
-            optimizer = optim.Muon(params, momentum=config.momentum, **decay)
+            optimizer = optim.SGD(params, momentum=config.momentum, **options, **fused)
+        elif muon and where == "inner":
+            optimizer = optim.Muon(params, momentum=config.momentum, **options)
         else:
-            optimizer = optim.AdamW(params, **betas, **decay)
-        factor = rates[kind] / config.lr if config.optimizer == "muon" else 1.0
-        parts.append((optimizer, factor))
+            betas = config.beta1, config.beta2
+            optimizer = optim.AdamW(params, betas=betas, **options, **fused)
+        parts.append((optimizer, rates[where] / config.lr if muon else 1.0))
     return optim.Together(parts)
