@@ -29,6 +29,12 @@ def compare(what, ours, against, theirs, *, rounds=15, repeats=20):
     """
     ours(), theirs()  # warm up: caches, allocators, lazy imports
     times = np.array([(seconds(ours, repeats), seconds(theirs, repeats)) for _ in range(rounds)])
+    return row(what, against, times)
+
+
+def row(what, against, times):
+    """One row of the results, from the seconds of both, ours and theirs, in each round (n, 2)."""
+    times = np.asarray(times)
     low, ratio, high = np.percentile(times[:, 0] / times[:, 1], (25, 50, 75))
     return {
         "date": datetime.date.today().isoformat(),

@@ -8,13 +8,16 @@ The data's way, and where each part of it lives:
 `minillm.data`           the data sets: registry, verified download, offline stand-ins
 `minillm.tokenizer`      text to ids and back: characters, words, byte pairs
 `minillm.batches`        what a model is given: ids, targets, masks
-`minillm.config`         what a model is made of: a checked record for each kind
+`minillm.tokens`         a text on the disk, and windows of it to train on
+`minillm.config`         what a model, or a run, is made of: a checked record for each
 `minillm.numpy_nn`       by hand, forward and backward: `functional`, `layers`, `recurrent`,
                          `attention`, `transformer`, `models`, `optim`, `gradcheck`
 `minillm.torch_nn`       the twins: the same names, gradients from autograd
 `minillm.schedules`      the learning rate over time
+`minillm.distributed`    several processes that train one model
 `minillm.weights`        copied between the halves, saved, loaded; `minillm.safetensors`
                          is the file format, `minillm.checkpoints` loads GPT-2 and Llama
+`minillm.train`          one loop for both halves, which may be killed and goes on
 `minillm.generate`       text from a model: drawn token by token, or searched for
 `minillm.metrics`        perplexity, bits per byte, F1, BLEU, calibration, intervals
 `minillm.plots`          the book's one figure style

@@ -1,4 +1,4 @@
-"""What a model is made of, as a frozen record for each kind: checked when it is made, kept as JSON.
+"""What a model is made of, or a run: a frozen record for each, checked when made, kept as JSON.
 
 ``Transformer(TransformerConfig.gpt2(vocab_size=65, context_length=64, n_layer=4, n_head=4,
 d_model=128), rng=rng)`` builds the same model in either half.

@@ -104,9 +104,9 @@ class World:
         """Let `model` be trained by all; `options` are those of `speed_up`.
 
         With "ddp" (Li et al. 2020) each process has the whole model, and gradients are averaged
-        as they come. With "fsdp" (Zhao et al. 2023) each has a share of all weights, gradients and
-        optimizer states, and the weights of a block are fetched when they are needed. Make the
-        optimizer afterwards.
+        as they come. With "fsdp" (Rajbhandari et al. 2020, stage 3) each has a share of all
+        weights, gradients and optimizer states, and the weights of a block are fetched when they
+        are needed. Make the optimizer afterwards.
 
         Raises
         ------

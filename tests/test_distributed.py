@@ -279,6 +279,73 @@ def test_a_pytorch_without_fsdp2(monkeypatch):
         World("cpu", 0, 2).wrap(build(CASES["gpt2"][0]), "fsdp")
 
 
+# The page of numbers.
+
+MODELS = {
+    "124 M": TransformerConfig.gpt2(
+        vocab_size=50257, context_length=1024, n_layer=12, n_head=12, d_model=768
+    ),
+    "7 B": TransformerConfig.llama(
+        vocab_size=32000, context_length=2048, n_layer=32, n_head=32, d_model=4096, d_ff=11008
+    ),
+}
+F, NEAR, FAR, OFFICE = 400e12, 450e9, 50e9, 1.25e9  # operations and bytes a second
+
+
+def numbers():
+    """What the page says, as it says it."""
+    for name, c in MODELS.items():
+        with torch.device("meta"):
+            model = build(c)
+        N, block = (sum(p.numel() for p in m.parameters()) for m in (model, model.blocks[0]))
+        parts = " | ".join(f"{gb(k * N)}" for k in (4, 4, 8, 16))
+        yield f"| {name}, $N$ = {N:,} | {parts} |"
+        rows = 8 if name == "124 M" else 1
+        n_token = rows * c.context_length
+        kept = [k * n_token * c.d_model * c.n_layer for k in (34, 2)]
+        kept = " | ".join(map(gb, [*kept, 4 * n_token * c.vocab_size]))
+        yield f"| {name} | {rows} × {c.context_length:,} tokens | {kept} |"
+        ddp, fsdp = (passes * 7 / 8 * 4 * N for passes in (2, 3))
+        computing = ms(6 * N * n_token / F)
+        yield (
+            f"| {name}, {n_token:,} tokens each | {gb(16 * N)} | {gb(2 * N)} "
+            f"| {gb(ddp)} in {ms(ddp / NEAR)} | {gb(fsdp)} in {ms(fsdp / NEAR)} | {computing} |"
+        )
+    yield f"two of them are {gb(2 * 4 * block)} of weights"
+    bounds = [[f"{k * F / b:,.0f}" for k in (4 / 3, 2)] for b in (NEAR, FAR, OFFICE)]
+    yield "Within a machine that is {} and {} tokens, between machines {} and {},".format(
+        *bounds[0], *bounds[1]
+    )
+    yield "10 Gbit/s, 1.25 GB/s, {} and {}.".format(*bounds[2])
+    sent = 3 * 999 / 1000 * 4 * N
+    yield f"each keeps {gb(16 * N / 1000)}, and"
+    yield f"{gb(sent)} take {ms(sent / FAR)}. To hide them, {2 * F / FAR:,.0f} tokens"
+    yield f"a batch of {1000 * 2 * F / FAR / 1e6:.0f} million tokens"
+    shared = 2 * 124 / 125 * 4 * N / 8
+    yield f"$16N/8$ = {gb(2 * N)}, the fetching"
+    yield f"averaged: {gb(shared)} in {ms(shared / FAR)}, less than the {computing} of computing 2,048"
+    values = 2 * 2048 * c.d_model  # bytes
+    cut = c.n_layer * 4 * 2 * 7 / 8 * values
+    yield f"that is {gb(cut)} in {c.n_layer} blocks, {ms(cut / NEAR)} within a machine and {ms(cut / FAR)}"
+    yield f"{values / 1e6:.1f} MB for each 2,048 tokens and border"
+    yield f"{7 / 32:.0%} with $p = 8$ and $m = 32$".replace("%", " %")
+    yield f"fails every {5 * 365.25 * 24 / 1000:.0f} hours"
+
+
+def gb(n_byte):
+    return f"{n_byte / 1e9:.2f} GB"
+
+
+def ms(seconds):
+    return f"{1000 * seconds:,.1f} ms"
+
+
+def test_numbers_on_the_page():
+    page = Path(__file__).parent.parent / "book/api/devices.md"
+    text = " ".join(page.read_text("utf-8").split())
+    assert [number for number in numbers() if number not in text] == []
+
+
 # What each of the two does.
 
 
