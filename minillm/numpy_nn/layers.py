@@ -22,8 +22,8 @@ from minillm.numpy_nn.parameter import Parameter
 class Module:
     """What all layers share: their parameters, found among their attributes.
 
-    Attributes that are a `Parameter`, a `Module` or a list of modules are walked in the order in
-    which they were set. A parameter that stands in two places (a tied one) is listed once.
+    Attributes that are a `Parameter`, then those that are a `Module` or a list of modules, are
+    walked in the order in which they were set. A parameter that stands in two places (a tied one) is listed once.
 
     Examples
     --------
@@ -50,9 +50,8 @@ class Module:
         return list(found.values())
 
     def _walk(self):
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield name, value
+        yield from ((name, p) for name, p in vars(self).items() if isinstance(p, Parameter))
+        for name, value in vars(self).items():  # its own come first, as in PyTorch
             children = [(name, value)]
             if isinstance(value, list):
                 children = [(f"{name}.{i}", child) for i, child in enumerate(value)]
@@ -72,15 +71,16 @@ class Module:
     def to(self, dtype):
         """Change all parameters to `dtype`, in place, their gradients to zeros; return self.
 
-        Layers start in float32; float64 is for checking gradients.
+        Layers start in float32; float64 is for checking gradients. Of float16, which NumPy has
+        too, sums would overflow.
 
         Raises
         ------
         TypeError
-            If `dtype` is not one of floating-point numbers.
+            If `dtype` is another.
         """
-        if not np.issubdtype(dtype, np.floating):
-            raise TypeError(f"dtype = {dtype}, expected one of floating-point numbers")
+        if dtype not in ("float32", "float64", np.float32, np.float64):
+            raise TypeError(f"dtype = {dtype}, expected float32 or float64")
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = np.zeros_like(parameter.data)

@@ -21,6 +21,11 @@ def normal(rng, shape, std):
     return nn.Parameter(std * torch.randn(shape, dtype=torch.float32, generator=rng))
 
 
+def _wide(x):
+    """x, of half precision in float32: the square of 256 is too large for float16."""
+    return x.float() if x.element_size() == 2 else x
+
+
 class Linear(nn.Module):
     """A linear map of every vector, y = x W^T + b: x (..., d_in) -> y (..., d_out).
 
@@ -104,9 +109,9 @@ class LayerNorm(nn.Module):
 
     def forward(self, x):
         check_last("x", x, len(self.weight))
-        xhat = x - x.mean(-1, keepdim=True)  # (..., C)
+        xhat = _wide(x) - _wide(x).mean(-1, keepdim=True)  # (..., C)
         rstd = torch.rsqrt((xhat * xhat).mean(-1, keepdim=True) + self.eps)  # (..., 1)
-        y = xhat * rstd * self.weight
+        y = (xhat * rstd).to(x.dtype) * self.weight
         return y if self.bias is None else y + self.bias
 
 
@@ -137,7 +142,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x):
         check_last("x", x, self.d_model)
-        xhat = x * torch.rsqrt((x * x).mean(-1, keepdim=True) + self.eps)
+        rstd = torch.rsqrt((_wide(x) * _wide(x)).mean(-1, keepdim=True) + self.eps)  # (..., 1)
+        xhat = (_wide(x) * rstd).to(x.dtype)
         return xhat if self.weight is None else xhat * self.weight
 
 
