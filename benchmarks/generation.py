@@ -10,6 +10,7 @@ each token, which takes minutes: that is timed once.
 
 import tempfile
 import time
+from inspect import signature
 from itertools import islice
 
 import pandas as pd
@@ -47,12 +48,12 @@ def ours(model, **options):
 
 def library(model):
     """The ids that `transformers` writes, a slice at a call."""
-    ids, cache = torch.zeros(1, 1, dtype=torch.long), DynamicCache(config=model.config)
+    ids, parameters = torch.zeros(1, 1, dtype=torch.long), signature(model.forward).parameters
+    name = "cache" if "cache" in parameters else "past_key_values"  # its older name
+    options = {"do_sample": False, "max_new_tokens": SLICE, "pad_token_id": 0}
+    options[name] = DynamicCache(config=model.config)
     for _ in range(N // SLICE):
-        ids = model.generate(
-            ids, past_key_values=cache, attention_mask=torch.ones_like(ids), do_sample=False,
-            max_new_tokens=SLICE, pad_token_id=0,
-        )  # fmt: skip
+        ids = model.generate(ids, attention_mask=torch.ones_like(ids), **options)
         yield from ids[0, -SLICE:].tolist()
 
 

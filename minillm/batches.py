@@ -8,6 +8,9 @@ from inspect import signature
 from numbers import Integral
 from typing import Any
 
+from minillm.checks import is_bool
+from minillm.config import ModelConfig
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -117,24 +120,94 @@ class Cache:
             raise ValueError(f"batch_size = {batch_size}, expected at least 0")
         self.made_by = type(model), model.config
         self.batch_size = batch_size
+        self.arrays = ()  # the state of recurrent layers, (L, B, D) each; other arrays are (B, ...)
 
     def select(self, rows):
         """Go on with these of the texts, a list of int, in their order; one may be there twice."""
         self.batch_size = len(rows)
+        self.arrays = tuple(x[:, rows] for x in self.arrays)
         for name, value in vars(self).items():
             if hasattr(value, "dtype"):
-                setattr(self, name, value[rows])  # (B, ...)
-            elif name == "arrays":  # the state of recurrent layers, (L, B, D) each
-                self.arrays = tuple(x[:, rows] for x in value)
+                setattr(self, name, value[rows])
+
+
+class TransformerCache(Cache):
+    """The part that both halves share of their own `TransformerCache`: all but making the arrays.
+
+    `new_layer()` makes the `KeyValueCache` of one attention.
+    """
+
+    def __init__(self, model, batch_size, new_layer):
+        super().__init__(model, batch_size)
+        both = model.config.kind == "encoder-decoder"
+        n_layer = range(model.config.n_layer)
+        self.layers = [(new_layer(), new_layer() if both else None) for _ in n_layer]
+        self.mask = None  # (B, length) bool, as soon as there is padding
+        self.source = self.source_mask = None  # (B, 0, C): all there is to know is in the layers
+
+    @property
+    def length(self):
+        """How many positions have been read."""
+        return self.layers[0][0].length
+
+    def select(self, rows):
+        """As in `Cache`."""
+        super().select(rows)
+        for layer in self.layers:
+            for kv_cache in filter(None, layer):
+                kv_cache.select(rows)
+
+
+class KeyValueCache:
+    """The part that both halves share of their own `KeyValueCache`: all but making the arrays.
+
+    `empty(shape)` makes an array, (B, G, 1, N, K) with room for N positions; the 1 is for the
+    query heads, which share it.
+    """
+
+    def __init__(self, shape, empty):
+        self.empty = empty
+        self.keys, self.values = empty(shape), empty(shape)
+        self.length = 0
+
+    def append(self, k, v):
+        """Add k, v (B, G, 1, T, K); return all so far, (B, G, 1, S, K)."""
+        start, end, size = self.length, self.length + k.shape[-2], self.keys.shape[-2]
+        if end > size:
+            raise ValueError(f"{end} positions, expected at most context_length = {size}")
+        self.length = end
+        for kept, new in ((self.keys, k), (self.values, v)):
+            kept[..., start:end, :] = new
+        return self.keys[..., :end, :], self.values[..., :end, :]
+
+    def select(self, rows):
+        """Keep these texts, a list of int, in their order; only what is in use is copied."""
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = self.empty((len(rows), *old.shape[1:]))
+            new[..., : self.length, :] = old[..., : self.length, :][rows]
+            setattr(self, name, new)
+
+
+def check_config(model, config):
+    """Raise unless a record of options is that of a model's class, or of one it derives from."""
+    names = {kind.__name__ for kind in type(model).__mro__}
+    if not isinstance(config, ModelConfig) or config.model not in names:
+        kind = type(config).__name__
+        raise TypeError(f"config is a {kind}, expected a {type(model).__name__}Config")
 
 
 def check_batch(model, batch, state=None):
     """Raise unless a model of either half can read `batch`, and go on from `state`."""
     if not isinstance(batch, Batch):
         raise TypeError(f"batch is {_kind(batch)}, expected a Batch")
-    hint = ": batch.to(device)" if model.array.__name__ == "Tensor" else ""
+    device = getattr(model, "device", None)  # of PyTorch
+    hint = ": batch.to(device)" if device else ""
     for field in fields(batch):
         _check_array(model, f"batch.{field.name}", getattr(batch, field.name), hint)
+    if device and batch.ids.device != device:
+        found = f"batch.ids is on {batch.ids.device}"
+        raise ValueError(f"{found}, expected {device}: batch.to(model.device)")
     name = type(model).__name__
     if batch.source is not None and not hasattr(model, "encode"):
         raise ValueError(f"batch has a source, expected none: {name} reads none")
@@ -143,6 +216,26 @@ def check_batch(model, batch, state=None):
     ours = isinstance(state, Cache) and state.made_by[0] is type(model)
     if state is not None and not ours:  # whether it fits is asked where it is read
         raise TypeError(f"state is {_kind(state)}, expected one that new_cache of {name} made")
+
+
+def check_to_learn(model, batch, state):
+    """Check a batch that has targets, too; -> the state, if any, as an argument of `forward`."""
+    check_batch(model, batch, state)
+    if batch.targets is None:
+        raise ValueError("batch.targets is None, expected what the model should answer")
+    return {} if state is None else {"state": state}
+
+
+def check_source(model, source, mask, *, least=0):
+    """Raise unless a model can read a source (B, S), S at least `least`, with a mask."""
+    if source is not None:
+        _check_array(model, "source", source)
+    if source is None or source.ndim != 2 or source.shape[1] < least:
+        found = "None" if source is None else f"of shape {tuple(source.shape)}"
+        at_least = f", S at least {least}" if least else ""
+        raise ValueError(f"source is {found}, expected ids (B, S){at_least}")
+    _check_array(model, "source_mask", mask)
+    _check_mask("source_mask", mask, tuple(source.shape))
 
 
 def check_next(model, ids, cache, mask):
@@ -176,7 +269,7 @@ def _kind(value):
 
 def _check_mask(name, mask, shape):
     """Raise unless `mask` is None, or bool and of the given shape."""
-    if mask is not None and (tuple(mask.shape) != shape or "bool" not in str(mask.dtype)):
+    if mask is not None and (tuple(mask.shape) != shape or not is_bool(mask)):
         raise ValueError(
             f"{name} has shape {tuple(mask.shape)} and dtype {mask.dtype}, expected bool {shape}"
         )

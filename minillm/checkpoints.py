@@ -8,11 +8,14 @@ one class each. The `transformers` library is not needed.
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from minillm import weights
+from minillm.checks import check_fit
 from minillm.config import TransformerConfig
 from minillm.safetensors import NO_PICKLES, TensorFile
 
@@ -62,19 +65,18 @@ def load(folder, *, half="numpy", dtype=None):
     kind = _read_config(folder)
     tensors = _open(folder, kind)
     head = tensors.pop("lm_head.weight", None) if kind.config.tied else None
-    saved = weights.widest(
-        folder, ["float32", *(file.dtypes[name] for file, name in tensors.values())]
-    )
+    kept = ["float32", *(file.dtypes[name] for file, name in tensors.values())]
+    saved = weights.widest(kept, path_in_message=folder)
     model = weights.new_model(kind.config, half, dtype or saved)
 
-    places = [(p, *kind.find(name, tuple(p.shape))) for name, p in model.named_parameters()]
-    places = [place for place in places if place[1]]  # the others stay at zero
+    places = [(p, kind.find(name, tuple(p.shape))) for name, p in model.named_parameters()]
+    places = [(p, place) for p, place in places if place]  # the others stay at zero
     shapes = {theirs: file.shapes[name] for theirs, (file, name) in tensors.items()}
-    expected = {theirs: shape for _, theirs, shape, _ in places}
-    weights.check_fit(f"{folder} does not fit its config.json", shapes, expected)
-    for parameter, theirs, _, take in places:
-        file, name = tensors[theirs]
-        weights.assign(parameter, take(file[name]))
+    expected = {place.name: place.shape for _, place in places}
+    check_fit(f"{folder} does not fit its config.json", shapes, expected)
+    for parameter, place in places:
+        file, name = tensors[place.name]
+        weights.assign(parameter, place.take(file[name]))
     if head:  # some write a tied weight twice
         file, name = tensors[kind.names["embedding"] + ".weight"]
         if not np.array_equal(head[0][head[1]], file[name]):
@@ -104,6 +106,14 @@ ACTIVATIONS = {
 }  # fmt: skip
 
 
+class Place(NamedTuple):
+    """Where one of our weights is kept."""
+
+    name: str  # theirs
+    shape: tuple  # theirs
+    take: Callable  # from their array to ours
+
+
 class _GPT2:
     """Matrices of blocks are kept transposed, and query, key and value side by side."""
 
@@ -118,7 +128,7 @@ class _GPT2:
         _expect(given, "add_cross_attention", False)
         activation = given.get("activation_function") or "gelu_new"
         _expect(given, "activation_function", *ACTIVATIONS)
-        rates = {given.get(f"{place}_pdrop", 0.1) for place in ("embd", "attn", "resid")}
+        dropout_rates = {given.get(f"{place}_pdrop", 0.1) for place in ("embd", "attn", "resid")}
         self.config = TransformerConfig.gpt2(
             vocab_size=given["vocab_size"],
             context_length=given["n_positions"],
@@ -128,19 +138,20 @@ class _GPT2:
             d_ff=given.get("n_inner"),
             activation=ACTIVATIONS[activation],
             norm_eps=given.get("layer_norm_epsilon", 1e-5),
-            dropout=rates.pop() if len(rates) == 1 else 0.0,
+            dropout=dropout_rates.pop() if len(dropout_rates) == 1 else 0.0,
             tied=given.get("tie_word_embeddings", True),
         )
 
     def find(self, name, shape):
-        """Where one of our weights is kept, in which shape, and how to get it out of there."""
+        """The `Place` of one of our weights."""
         theirs = _rename(name, self.names)
         if ".c_attn." in theirs:
             third = ("query", "key", "value").index(name.split(".")[-2])
-            return theirs, (*shape[1:], 3 * shape[0]), lambda x: np.split(x, 3, -1)[third].T
+            side_by_side = *shape[1:], 3 * shape[0]
+            return Place(theirs, side_by_side, lambda x: np.split(x, 3, -1)[third].T)
         if name.startswith("blocks."):
-            return theirs, shape[::-1], np.transpose
-        return theirs, shape, np.asarray
+            return Place(theirs, shape[::-1], np.transpose)
+        return Place(theirs, shape, np.asarray)
 
 
 class _Llama:
@@ -152,8 +163,10 @@ class _Llama:
 
     def __init__(self, given):
         _expect(given, "hidden_act", "silu")
-        rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
-        rope = {"rope_type": rope.get("type"), **rope}  # its older name
+        rope = given.get("rope_parameters") or {}
+        theta = rope.get("rope_theta", given.get("rope_theta", 10_000.0))
+        rope = given.get("rope_scaling") or rope  # its older name, which goes first
+        rope = {"rope_type": rope.get("type"), **rope}
         _expect(rope, "rope_type", "default", "llama3")
         _expect(rope, "partial_rotary_factor", 1.0)
         longer = {}
@@ -161,7 +174,8 @@ class _Llama:
             _expect(rope, "low_freq_factor", 1.0)
             _expect(rope, "high_freq_factor", 4.0)
             longer["rotary_factor"] = rope["factor"]
-            longer["rotary_context"] = rope["original_max_position_embeddings"]
+            before = "original_max_position_embeddings"
+            longer["rotary_context"] = rope[before] if before in rope else given[before]
         self.has_bias = {
             "attention": given.get("attention_bias", False),
             "feed_forward": given.get("mlp_bias", False),
@@ -176,7 +190,7 @@ class _Llama:
             d_head=given.get("head_dim"),
             d_ff=given["intermediate_size"],
             norm_eps=given.get("rms_norm_eps", 1e-6),
-            rotary_base=rope.get("rope_theta", given.get("rope_theta", 10_000.0)),
+            rotary_base=rope.get("rope_theta", theta),
             **longer,
             bias=True in self.has_bias.values(),
             tied=given.get("tie_word_embeddings", False),
@@ -185,8 +199,8 @@ class _Llama:
     def find(self, name, shape):
         """As for GPT-2; None for a bias that only our model has, which then stays at zero."""
         if name.endswith(".bias") and not self.has_bias[name.split(".")[2]]:
-            return None, shape, None
-        return _rename(name, self.names), shape, np.asarray
+            return None
+        return Place(_rename(name, self.names), shape, np.asarray)
 
 
 KINDS = {"gpt2": _GPT2, "llama": _Llama}

@@ -154,4 +154,139 @@ def check_rng(rng, kind, expected):
         raise TypeError(f"rng is {article} {name}, expected a {expected}")
 
 
-__all__ = ["check_last", "check_range", "check_rng", "check_shape", "check_sizes"]
+def is_bool(x):
+    """Whether an array or tensor holds truth values."""
+    return "bool" in str(x.dtype)
+
+
+def check_some(x, axis):
+    """x itself; raise unless it has an entry along `axis`."""
+    if x.ndim == 0 or x.shape[axis] == 0:
+        shape = tuple(x.shape)
+        raise ValueError(f"x has shape {shape}, expected at least one entry along axis {axis}")
+    return x
+
+
+def check_targets(targets, logits):
+    """Raise unless there is one target (...) for each row of logits (..., V)."""
+    shape, expected = tuple(targets.shape), tuple(logits.shape[:-1])
+    if shape != expected:
+        raise ValueError(
+            f"targets has shape {shape}, expected {expected}: "
+            f"that of logits, {tuple(logits.shape)}, without its last axis"
+        )
+
+
+def check_linear(x, weight, bias):
+    """Raise unless (..., d_in), (d_out, d_in) and (d_out,) fit together."""
+    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)} and weight {tuple(weight.shape)}, "
+            "expected (..., d_in) and (d_out, d_in)"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"bias has shape {tuple(bias.shape)}, expected (d_out,) = {tuple(weight.shape[:1])}"
+        )
+
+
+def check_rotary(x, cos):
+    """Raise unless the tables are half as wide as x (..., T, K)."""
+    if x.shape[-1] != 2 * cos.shape[-1]:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)} and the tables {tuple(cos.shape)}, "
+            "expected (..., T, K) and (..., T, K / 2)"
+        )
+
+
+def check_attention(q, k, v, mask):
+    """Raise unless queries, keys, values and mask of `attention` fit together."""
+    *leading, _, K = q.shape
+    if k.shape != v.shape or k.shape[-1] != K or not _broadcasts(k.shape[:-2], leading):
+        raise ValueError(
+            f"q has shape {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)}, "
+            "expected (..., T, K), (..., S, K) and (..., S, K)"
+        )
+    scores = (*q.shape[:-1], k.shape[-2])
+    if mask is not None and not _broadcasts(mask.shape, scores):
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected (..., T, S) = {scores}")
+    if mask is not None and not is_bool(mask) and "float" not in str(mask.dtype):
+        raise TypeError(f"mask has dtype {mask.dtype}, expected bool or floats")
+
+
+def _broadcasts(small, large):
+    """Whether an array of one shape can be broadcast to another."""
+    pairs = zip(reversed(small), reversed(large), strict=False)
+    return len(small) <= len(large) and all(a in (1, b) for a, b in pairs)
+
+
+def check_heads(d_model, n_head, n_kv_head, d_head):
+    """G and K of an attention layer, where None their defaults; raise unless the heads divide."""
+    n_kv_head = n_head if n_kv_head is None else n_kv_head
+    check_sizes(d_model=d_model, n_head=n_head, n_kv_head=n_kv_head)
+    if n_head % n_kv_head:
+        raise ValueError(f"n_kv_head = {n_kv_head}, expected a divisor of n_head = {n_head}")
+    if d_head is None and d_model % n_head:
+        raise ValueError(f"d_model = {d_model}, expected a multiple of n_head = {n_head}")
+    return n_kv_head, d_model // n_head if d_head is None else d_head
+
+
+def check_recurrent(layer, x, state, mask):
+    """Raise unless a recurrent layer can read x (B, T, d_in), from a state and with a mask."""
+    if x.ndim != 3 or x.shape[-1] != layer.d_in:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected (B, T, {layer.d_in})")
+    if state is not None:
+        if len(state) != layer.cell.n_state:
+            raise ValueError(f"state has {len(state)} arrays, expected {layer.cell.n_state}")
+        for s in state:
+            check_shape("state", s, (len(layer.cells), len(x), layer.d_hidden))
+    if mask is not None:
+        check_shape("mask", mask, tuple(x.shape[:2]))
+        if not is_bool(mask):
+            raise ValueError(f"mask has dtype {mask.dtype}, expected bool")
+
+
+def check_params(params):
+    """The parameters of an optimizer as a list; raise unless there are some, each once."""
+    params = list(params)
+    if not params:
+        raise ValueError("params is empty, expected at least one Parameter")
+    if len({id(p) for p in params}) < len(params):
+        raise ValueError("params holds the same Parameter twice, expected each one once")
+    return params
+
+
+def check_matrices(params):
+    """Raise unless every parameter is a matrix."""
+    for i, p in enumerate(params):
+        if len(p.shape) != 2:
+            raise ValueError(
+                f"params[{i}] has shape {tuple(p.shape)}, expected a matrix (rows, columns): "
+                "give the rest to AdamW"
+            )
+
+
+def shapes_of(arrays):
+    """The shapes of arrays, tensors or parameters, by name."""
+    return {name: tuple(x.shape) for name, x in arrays.items()}
+
+
+def check_fit(problem, found, expected):
+    """Raise a ValueError that begins with `problem` unless two dicts of shapes are the same."""
+    wrong = [f"{n} is missing" for n in expected if n not in found]
+    wrong += [f"{n} is unknown" for n in found if n not in expected]
+    wrong += [
+        f"{n} has shape {found[n]}, expected {shape}"
+        for n, shape in expected.items()
+        if n in found and found[n] != shape
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+        raise ValueError(f"{problem}: {'; '.join(wrong[:4])}{more}")
+
+
+__all__ = [
+    "check_attention", "check_fit", "check_heads", "check_last", "check_linear", "check_matrices",
+    "check_params", "check_range", "check_recurrent", "check_rng", "check_rotary", "check_shape",
+    "check_sizes", "check_some", "check_targets", "is_bool", "shapes_of",
+]  # fmt: skip

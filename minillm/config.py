@@ -61,13 +61,12 @@ class ModelConfig:
         if not isinstance(name, str) or name not in kinds:
             raise ValueError(f"model = {name!r}, expected one of {sorted(kinds)}")
         fields = {field.name: field for field in dataclasses.fields(kinds[name])}
-        unknown = sorted(values.keys() - fields)
-        if unknown:
-            raise ValueError(f"{unknown[0]} = {values[unknown[0]]!r}: {name} has no such option")
-        needed = {n for n, field in fields.items() if field.default is dataclasses.MISSING}
-        missing = sorted(needed - values.keys())
-        if missing:
-            raise ValueError(f"{missing[0]} is missing, expected a value: {name} needs it")
+        for option, value in values.items():
+            if option not in fields:
+                raise ValueError(f"{option} = {value!r}: {name} has no such option")
+        for option, field in fields.items():
+            if option not in values and field.default is dataclasses.MISSING:
+                raise ValueError(f"{option} is missing, expected a value: {name} needs it")
         return kinds[name](**values)
 
 
@@ -274,7 +273,7 @@ class TrainConfig:
     """
 
     # the text
-    data: str  # a set of minillm.data, a text file in UTF-8, or a token file (NAME.tokens)
+    data: str  # a set of minillm.data, a text file, or a file NAME.tokens of minillm.tokens
     tokenizer: str = "char"  # "char", "word", "gpt2", or "bpe:1000" to learn 1000 tokens
     held_out: float = 0.1  # share of the text, its end, on which the model is evaluated
     context_length: int = 64  # the most positions that the model looks back on

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minillm.files import replacing
+
 CODES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64",
     "int32": "I32", "int16": "I16", "int8": "I8", "uint64": "U64", "uint32": "U32",
@@ -89,11 +91,13 @@ class TensorFile(Mapping):
                 more = f". It looks like a pickle. {NO_PICKLES}" if pickle else ""
                 raise ValueError(f"{path} is no whole safetensors file: {error}{more}") from None
         self._bytes = np.zeros(0, np.uint8)
-        if size > start:  # "c": changes stay in memory
+        if size > start:  # "c", copy-on-write: who changes an array does not change the file
             self._bytes = np.memmap(self.path, np.uint8, mode="c", offset=start)
-        crc = str(self.metadata.pop("crc32", ""))
+        crc = str(self.metadata.pop("crc32", ""))  # computed with zeros in its own place
         if crc and crc != _checksum([text.replace(crc.encode(), NO_CRC, 1), self._bytes]):
-            raise ValueError(f"{path} is damaged: its checksum is not {crc}, as when written")
+            raise ValueError(
+                f"{path} is damaged, or was changed by another program: its checksum is not {crc}"
+            )
 
     def _read_header(self, header, size):
         """Note where each tensor lies: one after another, from the first byte to the last."""
@@ -142,7 +146,10 @@ def write(path, tensors, *, metadata=None):
     Raises
     ------
     TypeError
-        If a value is neither array nor tensor, or has a dtype that the format does not know.
+        If a value is neither array nor tensor, or has a dtype that the format does not know; or
+        one of the metadata is no text.
+    ValueError
+        If a name is "__metadata__", or "crc32" among the metadata.
     OSError
         If the file cannot be written; then an older one under its name is as it was.
 
@@ -153,7 +160,12 @@ def write(path, tensors, *, metadata=None):
     >>> import tempfile
     >>> write(Path(tempfile.mkdtemp()) / "empty.safetensors", {})
     """
-    path = Path(path)
+    reserved = {"__metadata__"} & tensors.keys() | {"crc32"} & (metadata or {}).keys()
+    if reserved:
+        raise ValueError(f"{reserved.pop()!r} is a name of the format's own, expected another")
+    wrong = {name: value for name, value in (metadata or {}).items() if not isinstance(value, str)}
+    if wrong:
+        raise TypeError(f"metadata = {wrong}, expected text for each name")
     raw = {name: _raw(name, x) for name, x in tensors.items()}
     names = sorted(raw, key=lambda name: -raw[name][1].itemsize)  # so each lies aligned
     header, end = {"__metadata__": {"crc32": NO_CRC.decode(), **(metadata or {})}}, 0
@@ -167,17 +179,10 @@ def write(path, tensors, *, metadata=None):
     arrays = [raw[name][1] for name in names]
     text = text.replace(NO_CRC, _checksum([text, *arrays]).encode(), 1)
 
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for x in arrays:
-                file.write(x)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for x in arrays:
+            file.write(x)
 
 
 def _raw(name, x):

@@ -110,7 +110,8 @@ def wsd(step, *, n_steps, n_decay, n_warmup=0, floor=0.0):
 
     References
     ----------
-    Hu et al. 2024, section 4; the decay is linear as in Hägele et al. 2024, section 3.
+    Hu et al. 2024, section 4; the decay is linear, which Hägele et al. 2024,
+    section 3, compare with others (a square root did a little better).
 
     Examples
     --------

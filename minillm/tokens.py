@@ -24,6 +24,7 @@ import numpy as np
 
 from minillm.batches import Batch
 from minillm.checks import check_range, check_sizes
+from minillm.files import replacing
 from minillm.tokenizer import Tokenizer
 from minillm.tokenizer.base import blaming
 from minillm.tokenizer.stream import texts
@@ -91,40 +92,33 @@ def write_tokens(path, source, tokenizer=None, *, vocab_size=None, n_bytes=None)
         chunks = chain.from_iterable(texts(source, "strict"))
         source, lengths = tokenizer.encode_iterable(_counted(chunks, counts)), _lengths(tokenizer)
     elif isinstance(source, (str, bytes, os.PathLike)) or not isinstance(source, Iterable):
-        raise TypeError(
-            f"source is a {type(source).__name__}, expected ids, or a tokenizer with it"
-        )
+        raise TypeError(f"source is a {type(source).__name__}, expected ids: no tokenizer")
     check_sizes(vocab_size=vocab_size)
     check_range("vocab_size", vocab_size, high=2**32 + 1)
 
-    dtype = "uint16" if vocab_size <= 2**16 else "uint32"
-    sha, part = hashlib.sha256(), path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            for block in _blocks(source, vocab_size):
-                raw = block.astype(DTYPES[dtype]).tobytes()
-                sha.update(raw)
-                file.write(raw)
-                counts["n_spelled"] += int(lengths[block].sum()) if vocab else 0
-            n_tokens = file.tell() // np.dtype(dtype).itemsize
-            file.flush()
-            os.fsync(file.fileno())
+    dtype, sha = "uint16" if vocab_size <= 2**16 else "uint32", hashlib.sha256()
+    with replacing(path) as file:
+        for block in _blocks(source, vocab_size):
+            raw = block.astype(DTYPES[dtype]).tobytes()
+            sha.update(raw)
+            file.write(raw)
+            counts["n_spelled"] += int(lengths[block].sum()) if vocab else 0
+        n_tokens = file.tell() // np.dtype(dtype).itemsize
         if not n_tokens:
             raise ValueError("source is empty, expected at least one token")
-        record = {
-            "n_tokens": n_tokens, "n_bytes": counts["n_bytes"] if vocab else n_bytes,
-            "dtype": dtype, "vocab_size": int(vocab_size), "sha256": sha.hexdigest(),
-            "tokenizer": vocab and vocab.name,
-            "exact": bool(vocab) and counts["n_spelled"] == counts["n_bytes"],
-        }  # fmt: skip
+        file.flush()
+        os.fsync(file.fileno())  # while an error leaves the older file as it was
         _record(path).unlink(missing_ok=True)  # an old record never stands beside new ids
-        if vocab:
-            tokenizer.save(vocab)
-        os.replace(part, path)
-        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        os.replace(part, _record(path))
-    finally:
-        part.unlink(missing_ok=True)
+    if vocab:
+        tokenizer.save(vocab)
+    record = {
+        "n_tokens": n_tokens, "n_bytes": counts["n_bytes"] if vocab else n_bytes, "dtype": dtype,
+        "vocab_size": int(vocab_size), "sha256": sha.hexdigest(),
+        "tokenizer": vocab and vocab.name,
+        "exact": bool(vocab) and counts["n_spelled"] == counts["n_bytes"],
+    }  # fmt: skip
+    with replacing(_record(path)) as file:
+        file.write(json.dumps(record, indent=1).encode())
     return TokenFile(path)
 
 
@@ -150,7 +144,7 @@ class TokenFile:
     ValueError
         If the file does not have the length that its record says, or that is damaged. Later, when
         ids are looked at: if the file has shrunk since, or an id is outside the vocabulary.
-    OSError
+    FileNotFoundError
         If there is no such file, or no record beside it.
 
     Examples
@@ -343,15 +337,15 @@ def evaluation_windows(tokens, context_length, batch_size, *, rank=0, world=1):
         for row in range(0, n_row, batch_size):
             rows = range(row, min(row + batch_size, n_row))
             starts = [(row * world + rank) * T for row in rows]
-            windows = [np.asarray(tokens[at : at + T + 1], np.int64) for at in starts]
-            yield _batch([np.pad(w, (0, T + 1 - len(w)), constant_values=-100) for w in windows])
+            ids = [np.asarray(tokens[at : at + T + 1], np.int64) for at in starts]
+            yield _batch([np.pad(x, (0, T + 1 - len(x)), constant_values=-100) for x in ids])
 
     return batches()
 
 
 def _batch(windows):
     """A batch of windows of T + 1 ids, of which -100 is padding."""
-    ids = np.stack(windows).astype(np.int64, copy=False)
+    ids = np.stack(windows).astype(np.int64)
     return Batch(np.maximum(ids[:, :-1], 0), targets=ids[:, 1:].copy())
 
 
@@ -361,28 +355,25 @@ def _record(path):
 
 def _lengths(tokenizer):
     """The bytes of each token, as it is spelled."""
-    vocab = tokenizer.vocab
-    return np.array(
-        [len(t if isinstance(t, bytes) else t.encode("utf-8", "replace")) for t in vocab]
-    )
+    return np.array([len(t) if isinstance(t, bytes) else _n_bytes(t) for t in tokenizer.vocab])
+
+
+def _n_bytes(text):
+    return len(text.encode("utf-8", "replace"))
 
 
 def _counted(chunks, counts):
     """The same chunks of text, while their bytes are counted."""
     for chunk in chunks:
         if isinstance(chunk, str):  # otherwise the tokenizer says so
-            counts["n_bytes"] += len(chunk.encode("utf-8", "replace"))
+            counts["n_bytes"] += _n_bytes(chunk)
         yield chunk
 
 
 def _blocks(ids, vocab_size):
-    """Ids, from an array or one by one, as arrays of int that are in the vocabulary."""
-    if hasattr(ids, "dtype"):
-        blocks = (np.asarray(ids[at : at + BLOCK]) for at in range(0, len(ids), BLOCK))
-    else:
-        ids = iter(ids)
-        blocks = (np.array(block) for block in iter(lambda: list(islice(ids, BLOCK)), []))
-    for block in blocks:
+    """Ids as arrays of int that are in the vocabulary."""
+    ids = iter(ids)
+    for block in map(np.array, iter(lambda: list(islice(ids, BLOCK)), [])):
         if block.ndim != 1 or block.dtype.kind not in "iu":
             raise TypeError(f"source holds {block[0]!r}, expected ids, or a tokenizer with it")
         wrong = block[(block < 0) | (block >= vocab_size)]

@@ -8,11 +8,12 @@ import importlib
 import json
 from pathlib import Path
 
+from minillm.checks import check_fit, shapes_of
 from minillm.config import ModelConfig
 from minillm.safetensors import TensorFile, write
 
 EXTRA = "extra."  # begins the names of tensors that are not the model's
-FLOATS = ("float32", "float64", "float16", "bfloat16")
+FLOATS = ("float32", "float64", "float16", "bfloat16")  # models of NumPy have the first two
 
 
 def copy(source, target):
@@ -101,8 +102,8 @@ def load(path, *, half="numpy", dtype=None):
     half : str
         "numpy" or "torch".
     dtype : str, optional
-        By default that of the saved weights; but NumPy, which has no "bfloat16", makes it
-        "float32".
+        By default that of the saved weights; but "float32" in NumPy if they are of half
+        precision, "float16" or "bfloat16".
 
     Returns
     -------
@@ -133,8 +134,8 @@ def load(path, *, half="numpy", dtype=None):
         config = ModelConfig.from_json(file.metadata["config"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
-    saved = widest(path, [file.dtypes[name] for name in names])
-    if (half, saved) == ("numpy", "bfloat16"):
+    saved = widest((file.dtypes[name] for name in names), path_in_message=path)
+    if half == "numpy" and saved not in FLOATS[:2]:
         saved = "float32"
     model = new_model(config, half, dtype or saved)
     parameters = _named("model", model)
@@ -196,8 +197,9 @@ def check_target(half, dtype):
     """Raise unless `half` and `dtype` are known and go together."""
     if half not in ("numpy", "torch"):
         raise ValueError(f"half = {half!r}, expected 'numpy' or 'torch'")
-    if dtype not in (None, *(FLOATS if half == "torch" else FLOATS[:3])):
-        raise ValueError(f"dtype = {dtype!r}, expected one of {FLOATS}, NumPy without the last")
+    known = FLOATS if half == "torch" else FLOATS[:2]
+    if dtype not in (None, *known):
+        raise ValueError(f"dtype = {dtype!r}, expected one of {known} with half = {half!r}")
 
 
 def new_model(config, half, dtype):
@@ -210,33 +212,15 @@ def new_model(config, half, dtype):
     return model.to(dtype)
 
 
-def widest(path, dtypes):
+def widest(dtypes, *, path_in_message):
     """The dtype that holds numbers of all these: of several, float32 or float64."""
     dtypes = set(dtypes)
     if dtypes - set(FLOATS):
-        raise ValueError(f"{path}: weights have dtypes {sorted(dtypes)}, expected any of {FLOATS}")
+        found = f"{path_in_message}: weights have dtypes {sorted(dtypes)}"
+        raise ValueError(f"{found}, expected any of {FLOATS}")
     if len(dtypes) == 1:
         return dtypes.pop()
     return "float64" if "float64" in dtypes else "float32"
-
-
-def check_fit(problem, found, expected):
-    """Raise a ValueError that begins with `problem` unless two dicts of shapes are the same."""
-    wrong = [f"{n} is missing" for n in expected if n not in found]
-    wrong += [f"{n} is unknown" for n in found if n not in expected]
-    wrong += [
-        f"{n} has shape {found[n]}, expected {shape}"
-        for n, shape in expected.items()
-        if n in found and found[n] != shape
-    ]
-    if wrong:
-        more = f"; and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        raise ValueError(f"{problem}: {'; '.join(wrong[:4])}{more}")
-
-
-def shapes_of(parameters):
-    """The shapes of parameters, or other arrays, by name."""
-    return {name: tuple(p.shape) for name, p in parameters.items()}
 
 
 def assign(parameter, array):

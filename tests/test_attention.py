@@ -192,14 +192,14 @@ def test_multi_head_attention_of_pytorch(bias, crossing):
     seen[:, 0] = True
 
     y, cache = ours.forward(x, source if crossing else None, mask=real[:, None, None] & seen)
-    dx = ours.backward(dy, cache)
+    dx, dsource, _ = ours.backward(dy, cache)
 
     a = torch.tensor(x, requires_grad=True)
     b = torch.tensor(source, requires_grad=True) if crossing else a
     other, _ = oracle(a, b, b, key_padding_mask=torch.tensor(~real), attn_mask=torch.tensor(~seen))
     other.backward(torch.tensor(dy))
-    pairs = [(y, other.detach()), (dx[0] if crossing else dx, a.grad)]
-    pairs += [(dx[1], b.grad)] if crossing else []
+    pairs = [(y, other.detach()), (dx, a.grad)]
+    pairs += [(dsource, b.grad)] if crossing else []
     pairs += [(np.concatenate([p.weight.grad for p in parts]), oracle.in_proj_weight.grad)]
     pairs += [(ours.output.weight.grad, oracle.out_proj.weight.grad)]
     if bias:
@@ -240,10 +240,11 @@ def test_kernels_of_pytorch_in_the_layer(options):
     masks = [
         None,
         rng.random((3, 1, 1, 5)) < 0.5,
-        rng.random((4, 5, 5)) < 0.5,
+        rng.random((1, 4, 5, 5)) < 0.5,
         rng.random((5, 5)) < 0.5,
     ]
     masks += [rng.normal(size=(3, 4, 5, 5)), np.zeros((5, 5), bool)]
+    masks.append(np.full((5, 5), -1e4))  # all keys are equally unlikely
     for mask in masks:
         for causal in (False, True):
             runs = []
@@ -311,7 +312,10 @@ def runner(half, *args, value_mix=None, query=1.0, **options):
     """A function from arrays to an array: the layer of one half, the same weights in both."""
     ours, theirs = layers(*args, **options)
     ours.query.weight.data *= query
-    if value_mix is not None:
+    if value_mix is not None:  # the same weights as without it
+        plain, _ = layers(*args, **options | {"value_residual": False})
+        for name, p in plain.named_parameters():
+            dict(ours.named_parameters())[name].data[...] = p.data
         ours.value_mix.data[...] = value_mix
     weights.copy(ours, theirs)
 
@@ -375,8 +379,8 @@ BAD = [
     ("source of another width",
      lambda m, a: call(m.MultiHeadAttention(4, 2), a(ONES[4]), source=a(ONES[2])), ValueError, "(2, 3, 2)"),
     ("mask with the texts where heads should be",
-     lambda m, a: call(m.MultiHeadAttention(4, 2), a(np.ones((3, 5, 4))), mask=a(np.ones((3, 5, 5), bool))),
-     ValueError, "mask has shape (3, 5, 5), expected (..., 1 or H, T, S)"),
+     lambda m, a: call(m.MultiHeadAttention(4, 2), a(np.ones((2, 5, 4))), mask=a(np.ones((2, 5, 5), bool))),
+     ValueError, "mask has shape (2, 5, 5), expected (T, S) or (..., 1 or H, T, S)"),
 ]  # fmt: skip
 
 

@@ -289,6 +289,26 @@ def test_logsumexp(seed, leading, size, scale, data):
         assert max_error(by_hand.softmax(x, axis=axis), other_dx) < 1e-10  # its gradient
 
 
+@pytest.mark.parametrize("row", [[-np.inf, -np.inf], [0.0, np.inf], [-np.inf, 3.0], [np.nan, 0.0]])
+def test_logsumexp_without_a_finite_largest(row):
+    x = np.array([row, [1.0, 2.0], [1e4, -np.inf]], np.float32)
+    for y in (by_hand.logsumexp(x), twin.logsumexp(torch.tensor(x)).numpy()):
+        np.testing.assert_allclose(y, torch.logsumexp(torch.tensor(x), -1).numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.uint16])
+def test_ids_of_any_integer_dtype(dtype):
+    """In uint8, -100 is 156: a target like any other, and 200 is less than 300."""
+    ids = torch.tensor([[156, 3, 200]]).to(dtype)
+    logits = torch.arange(300.0).repeat(1, 3, 1)
+    expected = oracle.cross_entropy(logits[0], ids[0].long())
+    torch.testing.assert_close(twin.cross_entropy(logits, ids), expected)
+    numpy_loss, _ = by_hand.cross_entropy(logits.numpy(), ids.numpy())
+    assert max_error(np.array(numpy_loss), expected.numpy()) < 1e-5
+    table = torch.randn(300, 2)
+    torch.testing.assert_close(twin.embedding(ids, table), table[ids.long()])
+
+
 @properties
 @given(
     seed=SEEDS,

@@ -17,7 +17,7 @@ CHAPTER = "notebooks/04-1-softmax.ipynb"
 FUNCTIONS = "minillm/numpy_nn/functional.py"
 FORMULAS = {
     "a sign in the softmax's gradient": ("(dy - (dy * y)", "(dy + (dy * y)"),
-    "the scale of the cross-entropy's gradient": ("scale * share[..., None]", "scale"),
+    "the scale of the cross-entropy's gradient": ("scale * weight[..., None]", "scale"),
     "a softmax over the wrong axis": ("softmax(x, axis=-1)", "softmax(x, axis=0)"),
 }
 

@@ -658,7 +658,7 @@ BAD = {
                                "ids holds 6, expected 0 <= id < vocab_size = 6"),
     "source mask of another length": bad(
         lambda m, a: translator(m).encode(a(np.ones((1, 3), int)), a(np.ones((1, 2), bool))),
-        ValueError, "mask has shape (1, 2), expected (1, 3)"),
+        ValueError, "source_mask has shape (1, 2)", "expected bool (1, 3)"),
     "a cache from nowhere": bad(lambda m, a: translator(m).new_cache(2), ValueError,
                                 "expected a call of encode(source)"),
     "no weights": bad(lambda m, a: translator(m, attention=False).attention_weights(None), ValueError,

@@ -377,7 +377,9 @@ def one_of_two(rank, meeting):
         halves = [Batch(ids, targets) for ids, targets in zip(*rows, strict=True)][:2]
         whole = result(make(config), batch)[1]
         by_data(config, halves, whole)
-        if hasattr(distributed, "fsdp") and hasattr(distributed.fsdp, "fully_shard"):
+        from torch.distributed import fsdp
+
+        if hasattr(fsdp, "fully_shard"):
             by_shards(config, halves, whole, rank)
     finally:
         distributed.destroy_process_group()

@@ -20,7 +20,7 @@ from minillm.config import CHOICES, MODELS, TrainConfig
 from minillm.metrics import bits_per_byte
 from minillm.tokenizer import CharTokenizer, Tokenizer
 from minillm.tokens import write_tokens
-from minillm.train import evaluate, gradients, loop, parts, train
+from minillm.train import evaluate, folder, gradients, loop, parts, train
 from minillm.train.folder import RunFolder, read_log
 
 HALVES = ("numpy", "torch")
@@ -372,6 +372,50 @@ def test_a_loss_that_is_not_finite_ends_it(text, out, monkeypatch, half, where):
     assert np.isfinite(saved.table.weight.data).all()
 
 
+def test_a_device_that_is_not_waited_for_is_looked_at_later(text, out, monkeypatch):
+    """As on a GPU: only the lines of the log, and what is saved, ask for numbers."""
+    model = importlib.import_module("minillm.torch_nn.models").Bigram
+    loss_and_grads, calls = model.loss_and_grads, []
+
+    def broken(self, batch, **options):
+        calls.append(loss_and_grads(self, batch, **options))
+        return calls[-1] * (math.nan if len(calls) == 6 else 1)
+
+    monkeypatch.setattr(model, "loss_and_grads", broken)
+    start_world = parts.start_world
+
+    def elsewhere(config):
+        world = start_world(config)
+        world.device = "cpu:0"  # for the loop no CPU
+        return world
+
+    monkeypatch.setattr(loop, "start_world", elsewhere)
+    with pytest.raises(
+        FloatingPointError, match=r"loss = nan .* at step 5, .*last\.safetensors is"
+    ):
+        run(**FEW | {"half": "torch", "log_every": 9}, data=text, out=out)
+    assert len(calls) == 8
+    assert weights.load_extra(os.path.join(out, "last.safetensors"))["step"] == 4
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_bad_weights_are_not_saved(text, out, monkeypatch, half):
+    """The loss and the gradient were finite; the step that they led to was not."""
+    optim = importlib.import_module(f"minillm.{half}_nn.optim")
+    step = optim.Together.step
+
+    def explodes(self, lr):
+        step(self, lr)
+        if self.t == 8:
+            self.params[0].data[0, 0] = math.inf
+
+    monkeypatch.setattr(optim.Together, "step", explodes)
+    options = FEW | {"half": half, "log_every": 99, "eval_every": 99}
+    with pytest.raises(FloatingPointError, match=r"at step 8, .*last\.safetensors is from before"):
+        run(**options, data=text, out=out)
+    assert weights.load_extra(os.path.join(out, "last.safetensors"))["step"] == 4
+
+
 @pytest.mark.parametrize("half", HALVES)
 def test_a_rate_far_too_high_ends_it(text, half):
     options = {**TINY, "half": half, "optimizer": "sgd", "lr": 1e30, "clip": None}
@@ -431,20 +475,23 @@ def test_other_errors_stay_as_they_are(text, monkeypatch):
         run(**FEW, data=text)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(text, out, monkeypatch):
+@pytest.mark.parametrize(("name", "which"), [("best", 3), ("last", 4)])
+def test_a_full_disk_leaves_the_last_checkpoint(text, out, monkeypatch, name, which):
     config = TrainConfig.make(**FEW, data=text, out=out)
-    fsync, calls = os.fsync, []
+    save, saves = weights.save, []
+
+    def counted(*arguments, **options):
+        saves.append(arguments)
+        save(*arguments, **options)
 
     def full(number):
-        calls.append(number)
-        if len(calls) > 5:
+        if len(saves) == which:
             raise OSError(errno.ENOSPC, "No space left on device")
-        fsync(number)
 
+    monkeypatch.setattr(weights, "save", counted)
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(
-        OSError, match=r"step 8 could not be saved: No space.*is as it was"
-    ) as caught:
+    message = rf"{name}\.safetensors could not be written: No space.*is as it was"
+    with pytest.raises(OSError, match=message) as caught:
         run(config)
     assert caught.value.errno == errno.ENOSPC
     assert weights.load_extra(os.path.join(out, "last.safetensors"))["step"] == 4
@@ -454,12 +501,28 @@ def test_a_full_disk_leaves_the_last_checkpoint(text, out, monkeypatch):
     np.testing.assert_equal(run(config).history["train_loss"], whole.history["train_loss"])
 
 
+def test_a_full_disk_while_the_log_is_written(text, out, monkeypatch):
+    config = TrainConfig.make(**FEW, data=text, out=out)
+
+    def full(row, line=folder._line):
+        if row["step"] == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return line(row)
+
+    monkeypatch.setattr(folder, "_line", full)
+    with pytest.raises(OSError, match=r"log\.csv could not be written: No space"):
+        run(config)
+    monkeypatch.undo()
+    whole = run(**FEW, data=text)
+    np.testing.assert_equal(run(config).history["train_loss"], whole.history["train_loss"])
+
+
 def test_one_run_at_a_time_in_a_folder(text, out):
     config = TrainConfig.make(**FEW, data=text, out=out)
-    folder = RunFolder(config)
+    first = RunFolder(config)
     with pytest.raises(BlockingIOError, match="another run is at work there"):
         run(config)
-    folder.close()
+    first.close()
     run(config)
 
 
@@ -483,6 +546,10 @@ def is_cut_off(path, out):
         file.truncate(200)
 
 
+def has_no_config(path, out):
+    write(f"{out}/config.json", "{")
+
+
 def has_no_checkpoint(path, out):
     os.remove(f"{out}/last.safetensors")
 
@@ -494,6 +561,7 @@ def has_no_checkpoint(path, out):
         (changes, {}, r"data = '.*text.txt': sha256 = \w+, expected \w+, as when the checkpoint"),
         (has_another_model, {}, r"last\.safetensors holds MLPConfig\(.*expected BigramConfig\("),
         (is_cut_off, {}, r"last\.safetensors is no whole safetensors file"),
+        (has_no_config, {}, r"config\.json: text = '\{', expected JSON"),
         (has_no_checkpoint, {}, r"resume = True, but .*last\.safetensors is not there"),
         (None, {"n_steps": 24}, r"n_steps = 24, expected 12 as in .*config\.json.*another folder"),
         (None, {"lr": 0.5}, r"lr = 0\.5, expected 0\.001 as in"),

@@ -43,7 +43,7 @@ def text(tmp_path):
 
 
 def config_of(*arguments):
-    config, resume = cli.read_config(vars(cli.parser().parse_args(arguments)))
+    config, resume = cli.make_config(vars(cli.parser().parse_args(arguments)))
     return config, resume
 
 
@@ -62,12 +62,13 @@ def test_trains_goes_on_and_writes(text, tmp_path, capsys):
     arguments = ["--data", text, "--out", out, *SMALL]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in printed] == ["step      3", "step      6"]
-    assert "nats per token" in printed[0]
-    assert "bits per byte" in printed[0]
-    assert "tokens/s" in printed[0]
+    assert [line.split(":")[0] for line in printed] == ["step      0", "step      3", "step      6"]
+    assert "360 tokens to train on, 40 tokens held out, 9 different ones" in printed[0]
+    for part in ("train ", "held out ", "nats per token", "bits per byte", "tokens/s"):
+        assert part in printed[1]
     assert cli.main(arguments) == 0  # there is nothing left to do
     assert cli.main(["--resume", "--out", out]) == 0
+    capsys.readouterr()
     assert generate([out, "--prompt", "to be", "-n", "5", "--seed", "0"]) == 0
     assert capsys.readouterr().out.startswith("to be")
 
@@ -162,6 +163,8 @@ def test_the_command_line_comes_before_the_file(tmp_path):
             "compile = True, expected half = 'torch'",
         ),
         ("--resume --out RUN", "config.json is not there, expected the folder of a run"),
+        ("--config GOOD", "--out is missing"),
+        ("--resume", "--out is missing"),
         ("--config FILE --out RUN", "n_step = 3: model = 'gpt2' has no such option"),
         ("--config none.json --out RUN", "No such file or directory: 'none.json'"),
     ],
@@ -169,6 +172,7 @@ def test_the_command_line_comes_before_the_file(tmp_path):
 def test_bad_arguments(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     Path("FILE").write_text('{"data": "a.txt", "n_step": 3}')
+    Path("GOOD").write_text('{"data": "a.txt"}')
     status, line = says(capsys, *arguments.split())
     assert status == 2
     assert line.startswith("python -m minillm.train: ")
@@ -212,8 +216,6 @@ def test_as_a_command(text, tmp_path):
     command += [*arguments, "--out", str(tmp_path / "run")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
-        "step      2",
-        "step      4",
-    ]
+    steps = [line.split(":")[0].split()[1] for line in done.stdout.splitlines()]
+    assert steps == ["0", "2", "4"]
     assert weights.load_extra(tmp_path / "run/last.safetensors")["step"] == 4

@@ -53,9 +53,9 @@ def other(**options):
 
 train(straight, progress=False)  # imports what is imported late
 most = {}
-for places in (None, ("write", "_write_text")):
+for places in (None, ("write", "_write_text", "replacing")):
     begins = run(other(n_steps=1), places=places)
-    most[places] = begins + (run(other(), places=places) - begins) // 16
+    most[places] = begins + (run(other(), places=places) - begins) // 24
 for kill in range(20):
     places = list(most)[kill % 2]
     child = os.fork()
@@ -121,6 +121,7 @@ CONFIGS = {
     "sgd, lstm": {"half": "torch", "model": "lstm", "optimizer": "sgd", "d_hidden": 8, "n_head": None},
     "fused": {"half": "torch", "fused": True, "clip": None, "z_loss": 1e-3},
     "bfloat16": {"half": "torch", "precision": "bfloat16"},
+    "float16": {"half": "torch", "precision": "float16"},
     "checkpointing": {"half": "torch", "dropout": 0.2, "checkpointing": True},
     "words": {"half": "numpy", "tokenizer": "word"},
     "byte pairs": {"half": "numpy", "tokenizer": "bpe:260", "label_smoothing": 0.1},
@@ -147,7 +148,10 @@ def test_same_losses_after_a_crash(text, tmp_path, monkeypatch, name):
     straight, crashed = (
         TrainConfig.make(**options, out=str(tmp_path / n)) for n in ("straight", "crashed")
     )
-    train(straight, progress=False)
+    try:
+        train(straight, progress=False)
+    except ValueError as error:
+        pytest.skip(str(error))  # an older PyTorch has no float16 on the CPU
     batch = Windows.batch
     for last in (3, 10, 17):  # before the first checkpoint, and between two lines of the log
         with monkeypatch.context() as patch:
@@ -170,12 +174,13 @@ def test_a_finished_run_is_only_loaded(text, tmp_path):
     assert (tmp_path / "run/last.safetensors").read_bytes() == before
 
 
-def test_a_line_that_was_cut_off_is_written_anew(text, tmp_path):
+@pytest.mark.parametrize("cut_off", ["6", "63,1008,0.1"])
+def test_a_line_that_was_cut_off_is_left_out(text, tmp_path, cut_off):
     config = TrainConfig.make(**TINY, data=text, out=str(tmp_path / "run"))
     train(config, progress=False)
     log = tmp_path / "run/log.csv"
     whole = log.read_text()
-    log.write_text(whole + "63,1008,0.1")
+    log.write_text(whole + cut_off)
     train(config, progress=False)
     assert log.read_text() == whole
 

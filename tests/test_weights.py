@@ -101,7 +101,7 @@ def test_copy(config, half, other):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @each_pair
 def test_copy_keeps_the_dtype_of_the_target(half, other, dtype):
-    if "numpy" in (half, other) and dtype == "bfloat16":
+    if "numpy" in (half, other) and dtype == "bfloat16" or (half, dtype) == ("numpy", "float16"):
         return
     config = CONFIGS[1]
     source, target = random_model(config, half, dtype), BUILD[other](config)
@@ -144,8 +144,8 @@ def test_saved_by_one_half_loaded_by_the_other(config, half, other, tmp_path):
     [
         ("torch", "bfloat16", "torch", None, "bfloat16"),
         ("torch", "bfloat16", "numpy", None, "float32"),
-        ("torch", "float16", "numpy", None, "float16"),
-        ("numpy", "float16", "torch", None, "float16"),
+        ("torch", "float16", "torch", None, "float16"),
+        ("torch", "float16", "numpy", None, "float32"),
         ("numpy", "float64", "torch", "float32", "float32"),
         ("numpy", "float32", "torch", "bfloat16", "bfloat16"),
         ("torch", "bfloat16", "numpy", "float64", "float64"),

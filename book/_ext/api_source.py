@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "minillm"
-HELPERS = {"minillm.checks", "minillm.compare"}  # serve other modules, not readers
+HELPERS = {"minillm.checks", "minillm.compare", "minillm.files"}  # serve other modules, not readers
 METHODS = {"classmethod": "classmethod", "staticmethod": "staticmethod", "property": "property"}
 METHODS |= {"cached_property": "property"}
 

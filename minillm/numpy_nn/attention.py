@@ -5,10 +5,12 @@ R = H / G query heads that share one of those, K = d_head, ``...`` any leading a
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
-from minillm.checks import check_range, check_sizes
+from minillm import batches
+from minillm.checks import check_attention, check_heads, check_range
 from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.layers import Linear, Module, RMSNorm
 from minillm.numpy_nn.parameter import Parameter
@@ -83,7 +85,7 @@ def attention(q, k, v, mask=None, *, causal=False, dropout=0.0, rng=None):
     array([[3., 0.],
            [4., 0.]])
     """
-    _check_attention(q, k, v, mask)
+    check_attention(q, k, v, mask)
     q = q * q.shape[-1] ** -0.5  # the scale goes where there is less to multiply
     w = q @ k.swapaxes(-1, -2)  # (..., T, S): the scores, then the weights, in place
     if causal and w.shape[-2] > 1:  # one alone is the last, which may look everywhere
@@ -131,28 +133,7 @@ def _sum_to(x, shape):
     return x.sum(repeated, keepdims=True) if repeated else x
 
 
-def _check_attention(q, k, v, mask):
-    """Raise unless queries, keys, values and mask fit together."""
-    *leading, _, K = q.shape
-    if k.shape != v.shape or k.shape[-1] != K or not _broadcasts(k.shape[:-2], leading):
-        raise ValueError(
-            f"q has shape {q.shape}, k {k.shape} and v {v.shape}, "
-            "expected (..., T, K), (..., S, K) and (..., S, K)"
-        )
-    scores = (*q.shape[:-1], k.shape[-2])
-    if mask is not None and not _broadcasts(mask.shape, scores):
-        raise ValueError(f"mask has shape {mask.shape}, expected (..., T, S) = {scores}")
-    if mask is not None and mask.dtype.kind not in "bf":
-        raise TypeError(f"mask has dtype {mask.dtype}, expected bool or floats")
-
-
-def _broadcasts(small, large):
-    """Whether an array of one shape can be broadcast to another."""
-    pairs = zip(reversed(small), reversed(large), strict=False)
-    return len(small) <= len(large) and all(a in (1, b) for a, b in pairs)
-
-
-class KeyValueCache:
+class KeyValueCache(batches.KeyValueCache):
     """The keys and values of all positions read so far, in arrays that are made once.
 
     Parameters
@@ -172,27 +153,8 @@ class KeyValueCache:
     """
 
     def __init__(self, batch_size, n_kv_head, context_length, d_head, dtype=np.float32):
-        shape = (batch_size, n_kv_head, 1, context_length, d_head)  # 1: they are shared
-        self.keys, self.values = np.zeros(shape, dtype), np.zeros(shape, dtype)
-        self.length = 0
-
-    def append(self, k, v):
-        """Add k, v (B, G, 1, T, K); return all so far, (B, G, 1, S, K)."""
-        start, end, size = self.length, self.length + k.shape[-2], self.keys.shape[-2]
-        if end > size:
-            raise ValueError(f"{end} positions, expected at most context_length = {size}")
-        self.length = end
-        for kept, new in ((self.keys, k), (self.values, v)):
-            kept[..., start:end, :] = new
-        return self.keys[..., :end, :], self.values[..., :end, :]
-
-    def select(self, rows):
-        """Keep these texts, a list of int, in their order; only what is in use is copied."""
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = np.empty_like(old, shape=(len(rows), *old.shape[1:]))
-            new[..., : self.length, :] = old[..., : self.length, :][rows]
-            setattr(self, name, new)
+        shape = (batch_size, n_kv_head, 1, context_length, d_head)
+        super().__init__(shape, partial(np.empty, dtype=dtype))
 
 
 class MultiHeadAttention(Module):
@@ -228,7 +190,8 @@ class MultiHeadAttention(Module):
     References
     ----------
     Vaswani et al. 2017, section 3.2.2. Shared keys and values: Ainslie et al. 2023. `qk_norm`:
-    Henry et al. 2020. Value residual: Zhou et al. 2024; with one scalar a layer: modded-nanogpt.
+    after Henry et al. 2020, whose vectors get length 1 and a learned scale in place of sqrt(K).
+    Value residual: Zhou et al. 2024; with one scalar a layer: modded-nanogpt.
 
     Examples
     --------
@@ -242,13 +205,7 @@ class MultiHeadAttention(Module):
         self, d_model, n_head, *, n_kv_head=None, d_head=None, bias=True, qk_norm=False,
         value_residual=False, dropout=0.0, std=None, rng=None,
     ):  # fmt: skip
-        n_kv_head = n_head if n_kv_head is None else n_kv_head
-        check_sizes(d_model=d_model, n_head=n_head, n_kv_head=n_kv_head)
-        if n_head % n_kv_head:
-            raise ValueError(f"n_kv_head = {n_kv_head}, expected a divisor of n_head = {n_head}")
-        if d_head is None and d_model % n_head:
-            raise ValueError(f"d_model = {d_model}, expected a multiple of n_head = {n_head}")
-        self.d_head = d_model // n_head if d_head is None else d_head
+        n_kv_head, self.d_head = check_heads(d_model, n_head, n_kv_head, d_head)
         self.n_kv_head, self.n_shared = n_kv_head, n_head // n_kv_head  # G, R
         self.dropout = check_range("dropout", dropout, high=1)
         options = {"bias": bias, "std": std, "rng": rng}
@@ -270,8 +227,8 @@ class MultiHeadAttention(Module):
         x : array (..., T, C)
         source : array (..., S, C), optional
             Who is asked; by default x itself.
-        mask : array (..., T, S) or (..., H, T, S), optional
-            As in `attention`; with 3 axes or more there is one for the heads, 1 or H.
+        mask : array (T, S) or (..., 1 or H, T, S), optional
+            As in `attention`, for all texts and heads, or with an axis for each of them.
         causal : bool
             As in `attention`.
         rotary : (cos, sin), optional
@@ -291,15 +248,14 @@ class MultiHeadAttention(Module):
         v = self._split(v, 1)
         if kv_cache is not None:
             k, v = kv_cache.append(k, v)
-        mask = self._grouped(mask)
+        mask = self._grouped(mask, x.ndim)
         y, cache = attention(q, k, v, mask, causal=causal, dropout=self.dropout, rng=rng)
         y, y_cache = self.output.forward(_merge(y))
-        separate = source is not None, first_values is not None
-        return y, (q_cache, k_cache, v_cache, q_heads, k_heads, cache, y_cache, separate)
+        return y, (q_cache, k_cache, v_cache, q_heads, k_heads, cache, y_cache, source is not None)
 
     def backward(self, dy, cache):
-        """Give dx, or (dx, dsource), (dx, dfirst_values), (dx, dsource, dfirst_values)."""
-        q_cache, k_cache, v_cache, q_heads, k_heads, cache, y_cache, separate = cache
+        """Give dx, dsource, dfirst_values; None for what `forward` was not given."""
+        q_cache, k_cache, v_cache, q_heads, k_heads, cache, y_cache, has_source = cache
         dy = self._split(self.output.backward(dy, y_cache), self.n_shared)
         dq, dk, dv = attention_backward(dy, cache)
         dx = self.query.backward(self._heads_backward(dq, q_heads), q_cache)
@@ -307,10 +263,10 @@ class MultiHeadAttention(Module):
         dvalues, dfirst = self._values_backward(_merge(dv), v_cache)
         if dvalues is not None:
             dsource += dvalues
-        if not separate[0]:
-            dx += dsource
-        others = [d for d, given in zip((dsource, dfirst), separate, strict=True) if given]
-        return (dx, *others) if others else dx
+        if has_source:
+            return dx, dsource, dfirst
+        dx += dsource  # x was asked itself
+        return dx, None, dfirst
 
     def _values(self, asked, first):
         """The values (..., S, G K), of this layer, of the first, or of both."""
@@ -352,13 +308,14 @@ class MultiHeadAttention(Module):
         x = x.reshape(*x.shape[:-1], self.n_kv_head, n_shared, self.d_head)
         return x.swapaxes(-4, -3).swapaxes(-3, -2)  # np.moveaxis(x, -4, -2) is ten times as slow
 
-    def _grouped(self, mask):
+    def _grouped(self, mask, n_axes):
         """Part the heads of a mask into groups: (..., H, T, S) -> (..., G, R, T, S)."""
         if mask is None or mask.ndim < 3:
-            return mask
+            return mask  # one for all
         n, every = mask.shape[-3], (self.n_kv_head, self.n_shared)
-        if n not in (1, math.prod(every)):
-            raise ValueError(f"mask has shape {mask.shape}, expected (..., 1 or H, T, S)")
+        if n not in (1, math.prod(every)) or mask.ndim != n_axes + 1:
+            expected = "(T, S) or (..., 1 or H, T, S), with the leading axes of x"
+            raise ValueError(f"mask has shape {mask.shape}, expected {expected}")
         heads = (1, 1) if n == 1 else every
         return mask.reshape(*mask.shape[:-3], *heads, *mask.shape[-2:])
 

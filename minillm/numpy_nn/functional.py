@@ -24,12 +24,28 @@ import math
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from minillm.checks import check_range, check_rng, check_sizes
+from minillm.checks import (
+    check_linear,
+    check_range,
+    check_rng,
+    check_rotary,
+    check_sizes,
+    check_some,
+    check_targets,
+)
 
-# Linux's malloc gives large freed blocks back to the system, so that each new array costs page
-# faults: several times the arithmetic. What counts as large adapts to the largest block freed so
-# far, up to 32 MiB. So free one of just that size.
-np.empty(2**25 - 2**16, np.uint8)
+
+def _free_one_large_block():
+    """Keep freed memory for the next array, on Linux: NumPy is then several times as fast.
+
+    Linux's malloc gives large freed blocks back to the system, so that each new array costs page
+    faults: several times the arithmetic. What counts as large adapts to the largest block freed
+    so far, up to 32 MiB. So one of just that size is made, and freed at once.
+    """
+    np.empty(2**25 - 2**16, np.uint8)
+
+
+_free_one_large_block()
 
 
 def logsumexp(x, axis=-1):
@@ -52,9 +68,11 @@ def logsumexp(x, axis=-1):
     >>> float(logsumexp(np.array([1e4, 1e4])))  # 10000 + ln 2
     10000.69314718056
     """
-    x = _entries(x, axis)
+    x = check_some(np.asarray(x), axis)
     top = _largest(x, axis)
-    return (top + np.log(np.exp(x - top).sum(axis, keepdims=True))).squeeze(axis)
+    top = np.where(np.isfinite(top), top, 0)  # if all are -inf, or one is inf, so is the result
+    with np.errstate(divide="ignore", over="ignore"):
+        return (top + np.log(np.exp(x - top).sum(axis, keepdims=True))).squeeze(axis)
 
 
 def softmax(x, axis=-1):
@@ -76,7 +94,7 @@ def softmax(x, axis=-1):
     >>> softmax(np.log([2.0, 5.0, 3.0])).round(3)
     array([0.2, 0.5, 0.3])
     """
-    x = _entries(x, axis)
+    x = check_some(np.asarray(x), axis)
     y = np.exp(x - _largest(x, axis))
     y /= y.sum(axis, keepdims=True)
     return y
@@ -114,7 +132,7 @@ def log_softmax(x, axis=-1):
     >>> log_softmax(np.array([0.0, -1e4]))  # the logarithm of softmax would be -inf here
     array([     0., -10000.])
     """
-    x = _entries(x, axis)
+    x = check_some(np.asarray(x), axis)
     shifted = x - _largest(x, axis)  # so no digit is lost
     return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
 
@@ -192,10 +210,10 @@ def cross_entropy(logits, targets, *, ignore_index=-100, label_smoothing=0.0, z_
     log_z = top + log_total
     if z_loss:
         losses = losses + z_loss * log_z**2
-    share = counted.astype(powers.dtype) / int(counted.sum())  # (...): 1 / n, or 0 where ignored
-    loss = (np.where(counted, losses[..., 0], 0) * share).sum()
+    weight = counted.astype(powers.dtype) / int(counted.sum())  # (...): 1 / n, or 0 where ignored
+    loss = (np.where(counted, losses[..., 0], 0) * weight).sum()
     powers /= total
-    return loss, (powers, right, share, log_z, label_smoothing, z_loss)
+    return loss, (powers, right, weight, log_z, label_smoothing, z_loss)
 
 
 def cross_entropy_backward(cache, *, scale=1.0):
@@ -210,8 +228,8 @@ def cross_entropy_backward(cache, *, scale=1.0):
     >>> cross_entropy_backward(cache).round(3)
     array([ 0.2, -0.5,  0.3])
     """
-    p, right, share, log_z, label_smoothing, z_loss = cache
-    factor = scale * share[..., None]  # (..., 1)
+    p, right, weight, log_z, label_smoothing, z_loss = cache
+    factor = scale * weight[..., None]  # (..., 1)
     dlogits = p * (factor * (1 + 2 * z_loss * log_z) if z_loss else factor)
     if label_smoothing:
         dlogits -= factor * (label_smoothing / p.shape[-1])
@@ -240,7 +258,7 @@ def linear(x, weight, bias=None):
     >>> linear(np.array([1.0, 2.0]), np.array([[1.0, 1.0], [0.0, 3.0]]), np.array([0.5, 0.0]))
     array([3.5, 6. ])
     """
-    _check_linear(x, weight, bias)
+    check_linear(x, weight, bias)
     flat_y = x.reshape(-1, weight.shape[1]) @ weight.T  # (N, d_out): one large product
     if bias is not None:
         flat_y += bias
@@ -299,9 +317,9 @@ def embedding_backward(dy, ids, vocab_size):
            [0., 0.]])
     """
     C = dy.shape[-1]
-    places = np.asarray(ids, np.int64)[..., None] * C + np.arange(C)  # (..., C), in V * C entries
+    flat_index = np.asarray(ids, np.int64)[..., None] * C + np.arange(C)  # (..., C), below V * C
     dweight = np.zeros(vocab_size * C, dy.dtype)
-    np.add.at(dweight, places.ravel(), dy.ravel())  # on one axis five times as fast as on two
+    np.add.at(dweight, flat_index.ravel(), dy.ravel())  # on one axis five times as fast as on two
     return dweight.reshape(vocab_size, C)
 
 
@@ -463,9 +481,9 @@ _GELU_3 = 0.044715 * _GELU_1
 def gelu_exact(x):
     """GELU as defined, y = x Phi(x) = x (1 + erf(x / sqrt 2)) / 2: x (...) -> y (...), cache.
 
-    Phi is the distribution function of the standard normal. NumPy has no erf, so Phi(x) is
-    computed as sigmoid(x P(x**2)), the tanh form with a polynomial P of more terms: right to
-    1e-7 in float32 and 1e-14 in float64.
+    Phi is the distribution function of the standard normal. NumPy has no erf, and math.erf takes
+    one number at a time. So Phi(x) is computed as sigmoid(x P(x**2)), the tanh form with a
+    polynomial P of more terms: right to 1e-7 in float32 and 1e-14 in float64.
 
     References
     ----------
@@ -727,7 +745,8 @@ def rotary_tables(positions, d_head, base=10000.0, *, factor=1.0, context=None, 
         turns = _angles("d_head", context, d_head, base) / (2 * np.pi)  # (K / 2,)
         kept = np.clip((turns - 1) / 3, 0, 1)
         angles *= kept + (1 - kept) / factor
-    return np.cos(angles).astype(dtype or np.float32), np.sin(angles).astype(dtype or np.float32)
+    dtype = dtype or np.float32
+    return np.cos(angles).astype(dtype), np.sin(angles).astype(dtype)
 
 
 def rotate(x, cos, sin):
@@ -758,7 +777,7 @@ def rotate(x, cos, sin):
     >>> rotate(np.array([[3.0, 0.0]]), cos, sin).round(3)
     array([[0., 3.]])
     """
-    _check_rotary(x, cos)
+    check_rotary(x, cos)
     first, second = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
 
@@ -774,14 +793,6 @@ def rotate_backward(dy, cos, sin):
     True
     """
     return rotate(dy, cos, -sin)
-
-
-def _entries(x, axis):
-    """x as an array; raise unless it has an entry along `axis`."""
-    x = np.asarray(x)
-    if x.ndim == 0 or x.shape[axis] == 0:
-        raise ValueError(f"x has shape {x.shape}, expected at least one entry along axis {axis}")
-    return x
 
 
 def _largest(x, axis=-1):
@@ -801,11 +812,7 @@ def _check_ids(name, ids, vocab_size):
 
 def _counted(targets, logits, ignore_index):
     """Which positions count, (...) bool; raise for targets that do not fit the logits."""
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"targets has shape {targets.shape}, expected {logits.shape[:-1]}: "
-            f"that of logits, {logits.shape}, without its last axis"
-        )
+    check_targets(targets, logits)
     counted = targets != ignore_index
     _check_ids("targets", np.where(counted, targets, 0), logits.shape[-1])
     if not counted.any():
@@ -815,31 +822,11 @@ def _counted(targets, logits, ignore_index):
     return counted
 
 
-def _check_linear(x, weight, bias):
-    """Raise unless (..., d_in), (d_out, d_in) and (d_out,) fit together."""
-    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
-        raise ValueError(
-            f"x has shape {x.shape} and weight {weight.shape}, "
-            "expected (..., d_in) and (d_out, d_in)"
-        )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias has shape {bias.shape}, expected (d_out,) = {weight.shape[:1]}")
-
-
 def _angles(name, positions, size, base):
     """positions / base**(2 i / size) in float64: (..., T) -> (..., T, size / 2)."""
     if size < 2 or size % 2:
         raise ValueError(f"{name} = {size}, expected an even number of at least 2")
     return np.asarray(positions)[..., None] / base ** (np.arange(0, size, 2) / size)
-
-
-def _check_rotary(x, cos):
-    """Raise unless the tables are half as wide as x (..., T, K)."""
-    if x.shape[-1] != 2 * cos.shape[-1]:
-        raise ValueError(
-            f"x has shape {x.shape} and the tables {cos.shape}, "
-            "expected (..., T, K) and (..., T, K / 2)"
-        )
 
 
 __all__ = [

@@ -23,7 +23,8 @@ class Module:
     """What all layers share: their parameters, found among their attributes.
 
     Attributes that are a `Parameter`, then those that are a `Module` or a list of modules, are
-    walked in the order in which they were set. A parameter that stands in two places (a tied one) is listed once.
+    walked in the order in which they were set. A parameter that stands in two places (a tied one)
+    is listed once.
 
     Examples
     --------

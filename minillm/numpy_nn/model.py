@@ -10,9 +10,8 @@ import math
 
 import numpy as np
 
-from minillm.batches import check_batch, check_next
+from minillm.batches import check_batch, check_config, check_next, check_to_learn
 from minillm.checks import check_range
-from minillm.config import ModelConfig
 from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.layers import Module
 
@@ -60,9 +59,7 @@ class LanguageModel(Module):
     array = np.ndarray  # what it reads
 
     def __init__(self, config):
-        if not isinstance(config, ModelConfig) or config.model not in _names(self):
-            kind = type(config).__name__
-            raise TypeError(f"config is a {kind}, expected a {type(self).__name__}Config")
+        check_config(self, config)
         self.config = config
 
     def forward(self, batch, *, rng=None):
@@ -119,7 +116,7 @@ class LanguageModel(Module):
             If the batch has no targets, or does not fit the model.
         """
         scale = check_range("scale", scale, low=-math.inf)
-        logits, cache = self.forward(batch, rng=rng, **_carried(self, batch, state))
+        logits, cache = self.forward(batch, rng=rng, **check_to_learn(self, batch, state))
         options = {"label_smoothing": label_smoothing, "z_loss": z_loss}
         loss, loss_cache = F.cross_entropy(logits, batch.targets, **options)
         self.backward(F.cross_entropy_backward(loss_cache, scale=scale), cache)
@@ -130,7 +127,7 @@ class LanguageModel(Module):
 
         Arguments as in `loss_and_grads`.
         """
-        logits, _ = self.forward(batch, **_carried(self, batch, state))
+        logits, _ = self.forward(batch, **check_to_learn(self, batch, state))
         return F.cross_entropy(logits, batch.targets)[0]
 
     def logits(self, batch):
@@ -141,19 +138,6 @@ class LanguageModel(Module):
     def _check_next(self, ids, cache, mask):
         """Raise unless `next_logits` can read `ids`, and go on from `cache`."""
         check_next(self, ids, cache, mask)
-
-
-def _names(model):
-    """The names of a model's class and of those that it derives from."""
-    return {kind.__name__ for kind in type(model).__mro__}
-
-
-def _carried(model, batch, state):
-    """The state, if any, as an argument; raise unless it and a batch with targets fit the model."""
-    check_batch(model, batch, state)
-    if batch.targets is None:
-        raise ValueError("batch.targets is None, expected what the model should answer")
-    return {} if state is None else {"state": state}
 
 
 __all__ = ["LanguageModel"]

@@ -12,7 +12,14 @@ shape and dtype. In the formulas theta is a parameter and g its gradient.
 
 import numpy as np
 
-from minillm.checks import check_range
+from minillm.checks import (
+    check_fit,
+    check_matrices,
+    check_params,
+    check_range,
+    check_sizes,
+    shapes_of,
+)
 from minillm.numpy_nn.parameter import Parameter
 
 
@@ -20,7 +27,7 @@ class Optimizer:
     """What all rules share: the parameters, `zero_grad`, and a count of steps.
 
     A rule is a subclass with one method, ``update(lr)``, that changes every parameter once. What
-    it remembers are lists like the parameters, whose names stand in `states`.
+    it remembers are lists like the parameters, whose names stand in `state_names`.
 
     Parameters
     ----------
@@ -46,18 +53,14 @@ class Optimizer:
     array([ 3.5, -3.5])
     """
 
-    states = ()
+    state_names = ()
 
     def __init__(self, params):
-        self.params = list(params)
+        self.params = check_params(params)
         self.t = 0  # steps taken
         for p in self.params:
             if not isinstance(p, Parameter):
                 raise TypeError(f"params holds {type(p).__name__}, expected Parameter")
-        if not self.params:
-            raise ValueError("params is empty, expected at least one Parameter")
-        if len({id(p) for p in self.params}) < len(self.params):
-            raise ValueError("params holds the same Parameter twice, expected each one once")
 
     def zero_grad(self):
         """Fill every gradient with zeros."""
@@ -97,7 +100,7 @@ class Optimizer:
         ``t`` is the count of steps; ``mean.0`` would be the state `mean` of parameter 0. Names
         and shapes are the same in both halves of the package.
         """
-        named = {f"{n}.{i}": s for n in self.states for i, s in enumerate(getattr(self, n))}
+        named = {f"{n}.{i}": s for n in self.state_names for i, s in enumerate(getattr(self, n))}
         return {"t": np.array(self.t)} | {name: s.copy() for name, s in named.items()}
 
     def load_state(self, state):
@@ -108,19 +111,13 @@ class Optimizer:
         ValueError
             If it is the state of another rule, or of parameters of other number or shapes.
         """
-        expected = {name: tuple(s.shape) for name, s in self.state().items()}
-        found = {name: tuple(s.shape) for name, s in state.items()}
-        for name in sorted(expected.keys() | found.keys()):
-            if found.get(name) != expected.get(name):
-                raise ValueError(
-                    f"state[{name!r}] has shape {found.get(name)}, expected {expected.get(name)}"
-                )
+        check_fit("state does not fit", shapes_of(state), shapes_of(self.state()))
         self.restore(state)
 
     def restore(self, state):
-        """Take over a state that fits."""
+        """Take over a state that fits: `load_state` checks, `restore` copies."""
         self.t = int(state["t"])
-        for name in self.states:
+        for name in self.state_names:
             for i, s in enumerate(getattr(self, name)):
                 s[...] = state[f"{name}.{i}"]
 
@@ -161,7 +158,7 @@ class SGD(Optimizer):
     array([2.16])
     """
 
-    states = ("velocity",)
+    state_names = ("velocity",)
 
     def __init__(self, params, *, momentum=0.0, nesterov=False, weight_decay=0.0):
         super().__init__(params)
@@ -212,7 +209,7 @@ class RMSProp(Optimizer):
     array([0.9, 0.9])
     """
 
-    states = ("square",)
+    state_names = ("square",)
 
     def __init__(self, params, *, alpha=0.99, eps=1e-8):
         super().__init__(params)
@@ -260,7 +257,7 @@ class Adam(Optimizer):
     array([0.99, 1.01])
     """
 
-    states = ("mean", "square")
+    state_names = ("mean", "square")
 
     def __init__(self, params, *, betas=(0.9, 0.999), eps=1e-8):
         super().__init__(params)
@@ -358,24 +355,19 @@ class Muon(Optimizer):
            [ 0. , -0.7]])
     """
 
-    states = ("velocity",)
+    state_names = ("velocity",)
 
     def __init__(self, params, *, momentum=0.95, nesterov=True, ns_steps=5, weight_decay=0.0):
         super().__init__(params)
         self.momentum = check_range("momentum", momentum, high=1)
         self.weight_decay = check_range("weight_decay", weight_decay)
         self.nesterov, self.ns_steps = nesterov, ns_steps
-        check_range("ns_steps", ns_steps, low=1)
-        for i, p in enumerate(self.params):
-            if len(p.shape) != 2:
-                raise ValueError(
-                    f"params[{i}] has shape {tuple(p.shape)}, expected a matrix (rows, columns): "
-                    "give the rest to AdamW"
-                )
+        check_sizes(ns_steps=ns_steps)
+        check_matrices(self.params)
         self.velocity = self.zeros()
-        self.alike = {}  # shape -> which parameters have it: they are worked on as one stack
+        self.by_shape = {}  # shape -> which parameters have it: they are worked on as one stack
         for i, p in enumerate(self.params):
-            self.alike.setdefault(tuple(p.shape), []).append(i)
+            self.by_shape.setdefault(tuple(p.shape), []).append(i)
 
     def update(self, lr):
         towards = []
@@ -383,7 +375,7 @@ class Muon(Optimizer):
             v *= self.momentum
             v += g
             towards.append(g + self.momentum * v if self.nesterov else v)
-        for (rows, columns), places in self.alike.items():
+        for (rows, columns), places in self.by_shape.items():
             stack = np.stack([towards[i] for i in places])
             for i, direction in zip(places, newton_schulz(stack, self.ns_steps), strict=True):
                 p = self.params[i]
@@ -480,26 +472,21 @@ def newton_schulz(g, steps=5):
     if g.ndim < 2:
         raise ValueError(f"g has shape {tuple(g.shape)}, expected a matrix (..., n, m)")
     check_range("steps", steps, low=1)
-    n, m = g.shape[-2:]
-    short, long = min(n, m), max(n, m)
-    oblong = long >= 2 * short  # otherwise the detour does not pay
-
-    def squared(x):  # x x^T, or x^T x, which is smaller if x is tall
-        return x.swapaxes(-1, -2) @ x if n > m else x @ x.swapaxes(-1, -2)
-
-    def times(p, x):  # apply a polynomial of squared(x) to x
-        return x @ p if n > m else p @ x
-
-    x = g / np.maximum(np.linalg.norm(g, axis=(-2, -1), keepdims=True), 1e-7)
-    eye = np.eye(short, dtype=x.dtype)
-    a = squared(x)  # (..., short, short)
-    y = None if oblong else x  # the iterate is times(y, x), or y itself
+    tall = g.shape[-2] > g.shape[-1]
+    x = g.swapaxes(-1, -2) if tall else g  # wide, so that x x^T is small
+    n, m = x.shape[-2:]
+    oblong = m >= 2 * n  # otherwise the detour does not pay
+    x = x / np.maximum(np.linalg.norm(x, axis=(-2, -1), keepdims=True), 1e-7)
+    eye = np.eye(n, dtype=x.dtype)
+    a = x @ x.swapaxes(-1, -2)  # (..., n, n)
+    y = None if oblong else x  # the iterate is y @ x, or y itself
     for step in range(steps):
         p = 3.4445 * eye - 4.7750 * a + 2.0315 * a @ a
-        y = p if y is None else times(p, y)
+        y = p if y is None else p @ y
         if step + 1 < steps:
-            a = p @ a @ p if oblong else squared(y)
-    return times(y, x) if oblong else y
+            a = p @ a @ p if oblong else y @ y.swapaxes(-1, -2)
+    y = y @ x if oblong else y
+    return y.swapaxes(-1, -2) if tall else y
 
 
 def clip_grad_norm(params, max_norm):
@@ -514,7 +501,8 @@ def clip_grad_norm(params, max_norm):
     Returns
     -------
     scalar
-        The norm before. If it is not finite, neither are the gradients: look before you step.
+        The norm before. If it is not finite (a gradient is not, or their squares overflow), the
+        gradients are of no use any more: look before you step.
 
     Raises
     ------

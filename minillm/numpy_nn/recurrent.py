@@ -8,13 +8,13 @@ through time): a state has an influence through the output beside it and through
 A state is a tuple of arrays (L, B, D), one for each kind: (h,) of an `RNN`, (h, c) of an `LSTM`.
 
 Shape letters: B batch, T position, S source position, C = d_model, D = d_hidden, L = n_layer,
-G = gates times D, V vocabulary.
+n D the width of n = n_gate gates, V vocabulary.
 """
 
 import numpy as np
 
-from minillm.batches import Cache
-from minillm.checks import check_range, check_shape, check_sizes
+from minillm.batches import Cache, check_source
+from minillm.checks import check_range, check_recurrent, check_sizes
 from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.layers import Embedding, Linear, Module
 from minillm.numpy_nn.model import LanguageModel
@@ -24,12 +24,14 @@ class Cell(Module):
     """One layer over all positions: x (B, T, d_in), state of (B, D) -> y (B, T, D), state.
 
     A kind of cell has `n_gate` gates of D units each, `n_state` arrays in its state, and says what
-    happens at one position, where `gates` (B, G) is already W x + b + U h_old::
+    happens at one position, where `gates` (B, n D) is already W x + b + U h_old::
 
         step(gates, old, new)          # apply the gates in place; write the new state
-        step_backward(dgates, dnew, gates, old, new) -> dold    # write dgates; h_old is left out
+        step_backward(dgates, dnew, gates, old, new) -> dold    # write dgates
 
-    Inside, axes are (T, B, ...), so that what belongs to one position lies together.
+    The second gives the gradient at the old state without h, which reaches it through U alone and
+    is added by `backward`. Inside, axes are (T, B, ...), so that what belongs to one position lies
+    together.
     """
 
     def __init__(self, d_in, d_hidden, *, rng=None):
@@ -44,34 +46,35 @@ class Cell(Module):
         B, T, d_in = x.shape
         gates, inputs = self.input.forward(x.swapaxes(0, 1).reshape(T * B, d_in))  # all at once
         gates = gates.reshape(T, B, gates.shape[-1])
-        weight = _transposed(self.hidden.weight.data)  # (D, G)
+        weight = _transposed(self.hidden.weight.data)  # (D, n D)
         states = [np.empty((T + 1, *s.shape), gates.dtype) for s in state]  # (T + 1, B, D)
         for s, start in zip(states, state, strict=True):
             s[0] = start
         for t in range(T):
             gates[t] += _times(states[0][t], drop) @ weight
             self.step(gates[t], [s[t] for s in states], [s[t + 1] for s in states])
-            for s in states if padding is not None else ():
-                np.copyto(s[t + 1], s[t], where=padding[t])
+            if padding is not None:  # the state goes by
+                for s in states:
+                    np.copyto(s[t + 1], s[t], where=padding[t])
         y = states[0][1:] if padding is None else states[0][1:] * ~padding
         return y.swapaxes(0, 1), [s[T] for s in states], (inputs, gates, states, padding, drop)
 
     def backward(self, dy, dstate, cache):
         inputs, gates, states, padding, drop = cache
-        T, B, G = gates.shape
+        T, B, width = gates.shape
         weight, dgates = self.hidden.weight, np.empty_like(gates)
         dy = dy.swapaxes(0, 1) if padding is None else dy.swapaxes(0, 1) * ~padding
         for t in reversed(range(T)):
             dstate = [dstate[0] + dy[t], *dstate[1:]]  # h went on, and out
             old, new = [s[t] for s in states], [s[t + 1] for s in states]
-            dold = self.step_backward(dgates[t], dstate, gates[t], old, new)
+            others = self.step_backward(dgates[t], dstate, gates[t], old, new)  # all but h
             if padding is not None:
                 dgates[t] *= ~padding[t]
-            dold = [_times(dgates[t] @ weight.data, drop), *dold]
+            dold = [_times(dgates[t] @ weight.data, drop), *others]
             if padding is not None:  # the state went by
                 dold = [np.where(padding[t], *d) for d in zip(dstate, dold, strict=True)]
             dstate = dold
-        dgates = dgates.reshape(T * B, G)
+        dgates = dgates.reshape(T * B, width)
         weight.grad += dgates.T @ _times(states[0][:-1], drop).reshape(T * B, weight.shape[-1])
         dx = self.input.backward(dgates, inputs)
         return dx.reshape(T, B, dx.shape[-1]).swapaxes(0, 1), dstate
@@ -180,7 +183,8 @@ class RNN(Module):
         return tuple(np.zeros(shape, dtype) for _ in range(self.cell.n_state))
 
     def forward(self, x, state=None, *, mask=None, rng=None):
-        state = self._start(x, state, mask)
+        check_recurrent(self, x, state, mask)
+        state = self.new_state(len(x)) if state is None else state
         padding = None if mask is None else ~mask.T[..., None]  # (T, B, 1)
         ends, caches = [], []
         for cell, *start in zip(self.cells, *state, strict=True):
@@ -189,7 +193,7 @@ class RNN(Module):
             ends.append(end)
             caches.append((cache, drop_x))
         state = tuple(np.stack(s) for s in zip(*ends, strict=True))
-        return (x.copy(), state), caches
+        return (x.copy(), state), caches  # a copy: who changes y does not change the cache
 
     def backward(self, dy, cache, dstate=None):
         dstate = self.new_state(len(dy)) if dstate is None else dstate
@@ -200,21 +204,6 @@ class RNN(Module):
             dy = _times(dx, drop_x)  # dx of this layer is dy of the one below
             dstarts.insert(0, dstart)
         return dy, tuple(np.stack(s) for s in zip(*dstarts, strict=True))
-
-    def _start(self, x, state, mask):
-        """The state to start from; raise unless x is (B, T, d_in), and state and mask fit it."""
-        if x.ndim != 3 or x.shape[-1] != self.d_in:
-            raise ValueError(f"x has shape {x.shape}, expected (B, T, {self.d_in})")
-        state = self.new_state(len(x)) if state is None else state
-        if len(state) != self.cell.n_state:
-            raise ValueError(f"state has {len(state)} arrays, expected {self.cell.n_state}")
-        for s in state:
-            check_shape("state", s, (len(self.cells), len(x), self.d_hidden))
-        if mask is not None:
-            check_shape("mask", mask, x.shape[:2])
-            if mask.dtype != bool:
-                raise ValueError(f"mask has dtype {mask.dtype}, expected bool")
-        return state
 
     def _dropout_masks(self, x, h, rng):
         """What multiplies the inputs x (B, T, d_in) of a layer, and its h (B, D); None: nothing."""
@@ -347,8 +336,11 @@ class LuongAttention(Module):
         """Where `mask` (B, S) is False nobody looks: weights of 0, even if that is everywhere."""
         query, asked = self.score.forward(h)
         scores = query @ memory.swapaxes(1, 2)  # (B, T, S)
-        mask = np.True_ if mask is None else mask[:, None]
-        weights = F.softmax(np.where(mask, scores, np.finfo(scores.dtype).min)) * mask
+        if mask is None:
+            weights = F.softmax(scores)
+        else:
+            mask = mask[:, None]  # (B, 1, S)
+            weights = F.softmax(np.where(mask, scores, np.finfo(scores.dtype).min)) * mask
         y, combined = self.combine.forward(np.concatenate([weights @ memory, h], -1))
         y = F.tanh(y)
         return (y, weights), (query, asked, memory, weights, combined, y)
@@ -412,13 +404,14 @@ class LSTMEncoderDecoder(LanguageModel):
         x, ids = self.embedding.forward(batch.ids)
         (y, _), decoder = self.decoder.forward(x, encoded.arrays, mask=batch.mask, rng=rng)
         (y, _), attended = self._attend(y, encoded)
-        drop = _dropout_mask(y, self.config.dropout, rng)
-        logits, output = self.output.forward(_times(y, drop))
+        y, drop = F.dropout(y, self.config.dropout, rng)
+        logits, output = self.output.forward(y)
         return logits, (encoder, ids, decoder, attended, drop, output)
 
     def backward(self, dlogits, cache):
         (source, encoder), ids, decoder, attended, drop, output = cache
-        dy, dmemory = _times(self.output.backward(dlogits, output), drop), 0.0
+        dy = F.dropout_backward(self.output.backward(dlogits, output), drop)
+        dmemory = np.zeros((), dy.dtype)  # without attention nobody looked
         if self.attention:
             dy, dmemory = self.attention.backward(dy, attended)
         dx, dstate = self.decoder.backward(dy, decoder)
@@ -466,9 +459,7 @@ class LSTMEncoderDecoder(LanguageModel):
 
     def _encode(self, source, source_mask, rng):
         """What the decoder is given of the source, and what `backward` needs."""
-        if source is None or source.ndim != 2 or source.shape[1] == 0:
-            found = "None" if source is None else f"of shape {tuple(source.shape)}"
-            raise ValueError(f"source is {found}, expected ids (B, S), S at least 1")
+        check_source(self, source, source_mask, least=1)
         x, ids = self.source_embedding.forward(source)
         (memory, state), cache = self.encoder.forward(x, mask=source_mask, rng=rng)
         encoded = Cache(self, len(source))
@@ -515,13 +506,13 @@ def _four(x):
 
 
 def _transposed(weight):
-    """A copy (D, G) of weight (G, D), as BLAS reads it fastest, step after step.
+    """A copy (D, n D) of weight (n D, D), as BLAS reads it fastest, step after step.
 
     Rows that lie a power of two apart share few places in the processor's cache; so each is 16
     entries longer than it seems.
     """
-    G, D = weight.shape
-    copy = np.empty((D, G + 16), weight.dtype)[:, :G]
+    rows, columns = weight.shape
+    copy = np.empty((columns, rows + 16), weight.dtype)[:, :rows]
     copy[...] = weight.T
     return copy
 

@@ -9,7 +9,8 @@ G key/value heads, K = d_head, V vocabulary, ``...`` any leading axes.
 
 import numpy as np
 
-from minillm.batches import Batch, Cache
+from minillm import batches
+from minillm.batches import check_source
 from minillm.config import CHOICES
 from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.attention import KeyValueCache, MultiHeadAttention
@@ -133,7 +134,7 @@ class Block(Module):
             What the block with `cross` looks at besides.
         mask, causal, rotary, first_values
             For the attention of x to itself, as in `MultiHeadAttention.forward`.
-        source_mask : array (..., T, S), optional
+        source_mask : array (T, S) or (..., 1 or H, T, S), optional
             As `mask`, for the source.
         kv_caches : (KeyValueCache, KeyValueCache), optional
             In generation: of x, and of the source.
@@ -158,14 +159,14 @@ class Block(Module):
         return x, (cache1, cross_cache, cache2)
 
     def backward(self, dy, cache):
-        """Give dx, or (dx, dsource), (dx, dfirst_values), (dx, dsource, dfirst_values)."""
+        """Give dx, dsource, dfirst_values; None for what `forward` was not given."""
         cache1, cross_cache, cache2 = cache
         dx, *_ = self._add_backward(dy, self.norm2, self.feed_forward, cache2)
-        dsource = []
+        dsource = None
         if self.cross:
-            dx, *dsource = self._add_backward(dx, self.norm_cross, self.cross, cross_cache)
-        dx, *dfirst = self._add_backward(dx, self.norm1, self.attention, cache1)
-        return (dx, *dsource, *dfirst) if dsource or dfirst else dx
+            dx, dsource, _ = self._add_backward(dx, self.norm_cross, self.cross, cross_cache)
+        dx, _, dfirst = self._add_backward(dx, self.norm1, self.attention, cache1)
+        return dx, dsource, dfirst
 
     def values(self, x):
         """The values that the attention would take from x: (..., T, C) -> (..., T, G K), cache."""
@@ -195,14 +196,14 @@ class Block(Module):
         if not self.norm_first:
             dy = norm.backward(dy, norm_cache)
         dx = sublayer.backward(F.dropout_backward(dy, dropped), cache)
-        dx, *others = dx if isinstance(dx, tuple) else (dx,)
+        dx, *others = dx if isinstance(dx, tuple) else (dx,)  # attention gives several
         if self.norm_first:
             dx = norm.backward(dx, norm_cache)
         dx += dy
         return dx, *others
 
 
-class TransformerCache(Cache):
+class TransformerCache(batches.TransformerCache):
     """What generation remembers: keys and values of each layer, and which positions are padding.
 
     Parameters
@@ -222,28 +223,9 @@ class TransformerCache(Cache):
     """
 
     def __init__(self, model, batch_size):
-        super().__init__(model, batch_size)
         c, dtype = model.config, model.embedding.weight.data.dtype
-
-        def layer():
-            return KeyValueCache(batch_size, c.n_kv_head, c.context_length, c.d_head, dtype)
-
-        both = c.kind == "encoder-decoder"
-        self.layers = [(layer(), layer() if both else None) for _ in range(c.n_layer)]
-        self.mask = None  # (B, length) bool, as soon as there is padding
-        self.source = self.source_mask = None  # (B, 0, C): all there is to know is in the layers
-
-    @property
-    def length(self):
-        """How many positions have been read."""
-        return self.layers[0][0].length
-
-    def select(self, rows):
-        """As in `Cache`."""
-        super().select(rows)
-        for layer in self.layers:
-            for kv_cache in filter(None, layer):
-                kv_cache.select(rows)
+        sizes = batch_size, c.n_kv_head, c.context_length, c.d_head
+        super().__init__(model, batch_size, lambda: KeyValueCache(*sizes, dtype))
 
 
 class Transformer(LanguageModel):
@@ -262,7 +244,7 @@ class Transformer(LanguageModel):
     References
     ----------
     Vaswani et al. 2017. The starting weights of what blocks add: Radford et al. 2019, section
-    2.3, with two sublayers a block, or zeros. Tied output: Press & Wolf 2017.
+    2.3, counting two sublayers a block, or zeros. Tied output: Press & Wolf 2017.
 
     Examples
     --------
@@ -319,7 +301,7 @@ class Transformer(LanguageModel):
     def forward(self, batch, *, rng=None):
         c, memory, encoder_cache = self.config, None, None
         if c.kind == "encoder-decoder":
-            memory, encoder_cache = self._encode(batch, rng)
+            memory, encoder_cache = self._encode(batch.source, batch.source_mask, rng)
         elif batch.source is not None:
             raise ValueError(f"batch has a source, expected none with kind = {c.kind!r}")
         x, cache = self._run(
@@ -334,7 +316,7 @@ class Transformer(LanguageModel):
         dx = self._head_backward(dlogits, head_cache)
         dmemory = self._run_backward(self._decoder(), dx, cache)
         if encoder_cache:
-            self._run_backward(self._encoder(), *dmemory, encoder_cache)
+            self._run_backward(self._encoder(), dmemory, encoder_cache)
 
     def new_cache(self, batch_size):
         """What generation remembers: nothing yet.
@@ -357,14 +339,12 @@ class Transformer(LanguageModel):
         ValueError
             If the model has no encoder besides its decoder, or the source does not fit it.
         """
-        if source is None or source.ndim != 2:
-            found = "None" if source is None else f"of shape {tuple(source.shape)}"
-            raise ValueError(f"source is {found}, expected ids (B, S)")
-        memory, _ = self._encode(Batch(source, source=source, source_mask=source_mask))
+        memory, _ = self._encode(source, source_mask)
         cache = TransformerCache(self, len(source))
         cache.source, cache.source_mask = memory[:, :0], source_mask
         for block, (_, kv_cache) in zip(self.blocks, cache.layers, strict=True):
-            block.cross.forward(cache.source, memory, kv_cache=kv_cache)  # no one asks yet
+            # An empty query (B, 0, C): this only fills the cache with the source's keys and values.
+            block.cross.forward(cache.source, memory, kv_cache=kv_cache)
         return cache
 
     def next_logits(self, ids, cache, *, mask=None):
@@ -395,47 +375,48 @@ class Transformer(LanguageModel):
         cache.mask = mask
         return self._head(x[:, -1])[0]
 
-    def _encode(self, batch, rng=None):
+    def _encode(self, source, source_mask, rng=None):
         """The encoder's output (B, S, C), and its cache."""
         if self.config.kind != "encoder-decoder":
             raise ValueError(f"kind = {self.config.kind!r}, expected 'encoder-decoder'")
-        if batch.source is None:
-            raise ValueError("batch.source is None, expected ids (B, S)")
-        return self._run(self._encoder(), batch.source, batch.source_mask, rng=rng)
+        check_source(self, source, source_mask)
+        return self._run(self._encoder(), source, source_mask, rng=rng)
 
     def _decoder(self):
+        """Its parts: the embeddings of tokens and of positions, the blocks, the last norm."""
         return self.embedding, self.positions, self.blocks, self.norm
 
     def _encoder(self):
+        """As `_decoder`."""
         return self.source_embedding, self.source_positions, self.encoder, self.encoder_norm
 
     def _run(
         self, parts, ids, mask, source=None, source_mask=None, *, causal=False, cache=None, rng=None
     ):
         """Embed ids and lead them through the blocks: (B, T) -> (B, T, C), cache."""
-        c, (embedding, positions, blocks, norm) = self.config, parts
+        c, (embedding, table, blocks, norm) = self.config, parts
         start, T = cache.length if cache else 0, ids.shape[1]
         if start + T > c.context_length:
             raise ValueError(
                 f"ids has {T} positions, after {start} read before, "
                 f"expected at most context_length = {c.context_length} in all"
             )
-        where = _count(mask, start + T)[..., start:]  # (T,) or (B, T)
+        positions = _positions(mask, start + T)[..., start:]  # (T,) or (B, T)
         x, ids_cache = embedding.forward(ids)
         if c.embedding_scale:
             x *= c.d_model**0.5
-        if positions:
-            x += positions.forward(where)[0]
+        if table:
+            x += table.forward(positions)[0]
         if c.position == "sinusoidal":
-            x += F.sinusoidal(where, c.d_model, dtype=x.dtype)
+            x += F.sinusoidal(positions, c.d_model, dtype=x.dtype)
         x, norm0_cache = self.embedding_norm.forward(x) if self.embedding_norm else (x, None)
         x, dropped = F.dropout(x, c.dropout, rng)
-        embed_cache = ids_cache, where, norm0_cache, dropped
+        embed_cache = ids_cache, positions, norm0_cache, dropped
 
         rotary = first_values = first_cache = None
         if c.position == "rotary":
-            longer = {"factor": c.rotary_factor, "context": c.rotary_context}
-            rotary = F.rotary_tables(where, c.d_head, c.rotary_base, **longer, dtype=x.dtype)
+            scaling = {"factor": c.rotary_factor, "context": c.rotary_context}
+            rotary = F.rotary_tables(positions, c.d_head, c.rotary_base, **scaling, dtype=x.dtype)
         if c.value_residual:
             first_values, first_cache = blocks[0].values(x)
         options = {"causal": causal, "rotary": rotary, "first_values": first_values, "rng": rng}
@@ -449,26 +430,25 @@ class Transformer(LanguageModel):
         return x, (embed_cache, first_cache, caches, norm_cache)
 
     def _run_backward(self, parts, dx, cache):
-        """Back to the embeddings; returns [dsource] if there was a source, else []."""
-        c, (embedding, positions, blocks, norm) = self.config, parts
+        """Back to the embeddings; -> dsource, or None if there was no source."""
+        c, (embedding, table, blocks, norm) = self.config, parts
         embed_cache, first_cache, caches, norm_cache = cache
         dx = norm.backward(dx, norm_cache) if norm else dx
-        others = []  # of each block: the gradients at the source and at the first values, if any
+        dsources, dfirsts = [], []  # from each block, at the source and at the first values
         for block, block_cache in zip(reversed(blocks), reversed(caches), strict=True):
-            dx = block.backward(dx, block_cache)
-            dx, *rest = dx if isinstance(dx, tuple) else (dx,)
-            others.append(rest)
-        others = [sum(gradients) for gradients in zip(*others, strict=True)]
+            dx, dsource, dfirst = block.backward(dx, block_cache)
+            dsources.append(dsource)
+            dfirsts.append(dfirst)
         if c.value_residual:
-            dx += blocks[0].values_backward(others.pop(), first_cache)
+            dx += blocks[0].values_backward(sum(dfirsts), first_cache)
 
-        ids_cache, where, norm0_cache, dropped = embed_cache
+        ids_cache, positions, norm0_cache, dropped = embed_cache
         dx = F.dropout_backward(dx, dropped)
         dx = self.embedding_norm.backward(dx, norm0_cache) if self.embedding_norm else dx
-        if positions:
-            positions.backward(dx.sum(0) if where.ndim == 1 else dx, where)
+        if table:
+            table.backward(dx.sum(0) if positions.ndim == 1 else dx, positions)
         embedding.backward(dx * c.d_model**0.5 if c.embedding_scale else dx, ids_cache)
-        return others
+        return sum(dsources) if blocks[0].cross else None
 
     def _head(self, x, mask=None):
         """Scores for the vocabulary, (..., C) -> (..., V), or for classes, (B, T, C) -> (B, n)."""
@@ -521,7 +501,7 @@ def _norm(config):
     return LayerNorm(config.d_model, bias=config.bias, eps=config.norm_eps)
 
 
-def _count(mask, T):
+def _positions(mask, T):
     """The positions of tokens in their texts, without padding: -> (T,), or (B, T) with a mask."""
     return np.arange(T) if mask is None else np.maximum(mask.cumsum(-1) - 1, 0)
 

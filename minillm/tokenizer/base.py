@@ -1,12 +1,13 @@
 """The interface of all tokenizers: special tokens, streams, files."""
 
 import json
-import os
 import reprlib
 from contextlib import contextmanager
 from itertools import chain
 from operator import index
 from pathlib import Path
+
+from minillm.files import replacing
 
 from .stream import cut_anew, finder
 
@@ -106,15 +107,11 @@ class Tokenizer:
 
     def save(self, path):
         """Write the tokenizer to a JSON file at `path`, at one stroke: it is never half there."""
-        path = Path(path)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
         fields = {"tokenizer": type(self).__name__, **self._fields()}
         text = json.dumps(fields, ensure_ascii=False, indent=0)
-        try:
-            part.write_text(text, encoding="utf-8", errors="surrogatepass")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        raw = text.encode("utf-8", "surrogatepass")
+        with replacing(path) as file:
+            file.write(raw)
 
     @classmethod
     def load(cls, path):
@@ -143,7 +140,7 @@ class Tokenizer:
     def _encode_piece(self, piece, allowed):
         """The ids of a text; `_encode_words`, of a subclass, gives those between special tokens."""
         ids = []
-        for i, part in enumerate(finder(allowed).split(piece)):
+        for i, part in enumerate(finder(allowed).split(piece)):  # odd parts are special tokens
             ids += [self.special_tokens[part]] if i % 2 else self._encode_words(part)
         return ids
 
@@ -171,7 +168,8 @@ def blaming(path, expected):
 
 
 def check_tokens(name, tokens, kind=str):
-    """`tokens` as a list; raise unless each is a `kind` (str or bytes), not empty, there once."""
+    """`tokens` (None: none) as a list; raise unless each is a `kind`, not empty, there once."""
+    tokens = () if tokens is None else tokens
     if isinstance(tokens, (str, bytes)):
         raise TypeError(f"{name} = {tokens!r}, expected a list of {kind.__name__}")
     tokens, seen = list(tokens), set()

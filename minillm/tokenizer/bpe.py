@@ -21,7 +21,7 @@ CACHE = 2**14  # words whose ids are remembered
 # Three kinds of characters matter to GPT-2's pattern: letters, digits, other signs. What Unicode 17
 # and 18 added is unknown to tiktoken (Unicode 16). It counts as other signs here as well, so that
 # ids do not change with the version of `regex`.
-LATER = (
+NEWER_THAN_UNICODE_16 = (
     r"\u0558\u058b-\u058c\u088f\u0c5c\u0cdc\u208f\u209d-\u209f\ua7ce-\ua7cf\ua7d2\ua7d4\ua7dd\ua7e2"
     r"\ua7f1\uab6c-\uab6d\U000107bb-\U000107bf\U00010940-\U00010959\U00010ec5-\U00010eee\U00011b0a"
     r"\U00011db0-\U00011df1\U0001246f\U00012475-\U0001247f\U00012550-\U00012686"
@@ -30,8 +30,8 @@ LATER = (
     r"\U0001df2b-\U0001dfff\U0001e6c0-\U0001e6ff\U0002b73a-\U0002b73f\U0002b81e"
     r"\U0002cea2-\U0002cead\U000323b0-\U0003fc3f"
 )
-LETTER = rf"[a-zA-Z[\p{{L}}--[{LATER}]]]"
-DIGIT = rf"[0-9[\p{{N}}--[{LATER}]]]"
+LETTER = rf"[a-zA-Z[\p{{L}}--[{NEWER_THAN_UNICODE_16}]]]"
+DIGIT = rf"[0-9[\p{{N}}--[{NEWER_THAN_UNICODE_16}]]]"
 
 
 class BPETokenizer(Tokenizer):
@@ -199,7 +199,7 @@ class BPETokenizer(Tokenizer):
         heap = [(r, i) for i, r in enumerate(map(rank_of, pairwise(ids))) if r is not None]
         heapq.heapify(heap)
         left, right = list(range(-1, len(ids))), list(range(1, len(ids) + 2))  # neighbors
-        ids.append(None)  # beyond the end; it is ids[-1] too, so beyond the start as well
+        ids.append(None)  # right of the last id and, as ids[-1], left of the first: nothing
         while heap:
             rank, i = heapq.heappop(heap)
             j = right[i]

@@ -14,11 +14,12 @@ def learn_merges(counts, n_merge):
     """The pairs to join, in order: {word: count} -> list of (bytes, bytes), n_merge or fewer.
 
     A word is kept as a str with one character for each token, and a pair as a str of two, so that
-    to join a pair is to split the word at it. Only words that hold the pair are touched. Once
-    counted a pair only becomes rarer, so what is on top of the heap is never less than the most.
+    to join a pair is to split the word at it. Only words that hold the pair are touched. A pair
+    gets its whole count when the newer of its tokens is made; from then on it only becomes rarer,
+    so no pair is more frequent than the top of the heap says.
     """
     tokens = list(BYTES)  # a token's place here is the code of its character
-    order = list(map(descending, tokens))
+    sort_key = list(map(descending, tokens))
     words = [to_bytes(word).decode("latin-1") for word in counts]
     n_word = list(counts.values())
     n_pair, where = Counter(), defaultdict(list)  # where: the words that hold a pair, by position
@@ -28,15 +29,15 @@ def learn_merges(counts, n_merge):
             where[pair].append(i)
 
     def entry(pair):
-        return -n_pair[pair], *(order[ord(character)] for character in pair), pair
+        return -n_pair[pair], *(sort_key[ord(character)] for character in pair), pair
 
     heap = list(map(entry, n_pair))
     heapq.heapify(heap)
     merges = []
     with tqdm(total=n_merge, desc="merges", disable=None, delay=2) as bar:
         while heap and len(merges) < n_merge:
-            negative, *_, pair = heapq.heappop(heap)
-            if n_pair[pair] < -negative:  # it has become rarer since it was put there
+            minus_count, *_, pair = heapq.heappop(heap)
+            if n_pair[pair] < -minus_count:  # it has become rarer since it was put there
                 if n_pair[pair]:
                     heapq.heappush(heap, entry(pair))
                 continue
@@ -44,7 +45,7 @@ def learn_merges(counts, n_merge):
             merges.append((a, b))
             joined = chr(len(tokens))
             tokens.append(a + b)
-            order.append(descending(a + b))
+            sort_key.append(descending(a + b))
             fresh = set()
             for i in set(where.pop(pair)):  # once, where a word holds the pair twice
                 words[i], changes = join(words[i], pair, joined)

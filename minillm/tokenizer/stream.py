@@ -19,8 +19,8 @@ LARGE = 2**25  # bytes of a file for which another process is worth its start
 def finder(special_tokens):
     """A pattern whose `split` gives text, special token, text, ...; the longest token first."""
     longest_first = sorted(special_tokens, key=len, reverse=True)
-    never = "(?!)"
-    return re.compile(f"({'|'.join(map(re.escape, longest_first))})" if special_tokens else never)
+    any_of_them = f"({'|'.join(map(re.escape, longest_first))})"
+    return re.compile(any_of_them if special_tokens else "(?!)")  # which matches nowhere
 
 
 def cut_anew(chunks, special_tokens, boundary, size):

@@ -168,7 +168,8 @@ class WordTokenizer(Table):
         for word, n in count_words(cls, source, empty.special_tokens).items():
             counts[word.lower() if lowercase else word] += n
         words = sorted(counts, key=lambda word: (-counts[word], word))
-        words = [word for word in words if counts[word] >= min_freq]
+        special = empty.special_tokens  # which "FOO" may have become, in small letters
+        words = [word for word in words if counts[word] >= min_freq and word not in special]
         return cls(words, special_tokens=special_tokens, unknown=unknown, lowercase=lowercase)
 
     def decode(self, ids):

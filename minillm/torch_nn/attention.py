@@ -5,11 +5,13 @@ R = H / G query heads that share one of those, K = d_head, ``...`` any leading a
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
 
-from minillm.checks import check_range, check_sizes
+from minillm import batches
+from minillm.checks import check_attention, check_heads, check_range
 from minillm.torch_nn import functional as F
 from minillm.torch_nn.layers import Linear, RMSNorm
 
@@ -78,7 +80,7 @@ def attention(q, k, v, mask=None, *, causal=False, dropout=0.0, rng=None):
     tensor([[3., 0.],
             [4., 0.]])
     """
-    _check_attention(q, k, v, mask)
+    check_attention(q, k, v, mask)
     if k.shape[-2] == 0:  # no scores have no largest
         return torch.zeros_like(q)
     q = q * q.shape[-1] ** -0.5  # the scale goes where there is less to multiply
@@ -115,7 +117,7 @@ def fused_attention(q, k, v, mask=None, *, causal=False):
     >>> torch.allclose(fused_attention(q, q, q, causal=True), attention(q, q, q, causal=True))
     True
     """
-    _check_attention(q, k, v, mask)
+    check_attention(q, k, v, mask)
     T, S = q.shape[-2], k.shape[-2]
     if S == 0:
         return torch.zeros_like(q)
@@ -130,33 +132,13 @@ def fused_attention(q, k, v, mask=None, *, causal=False):
     if causal:
         added = torch.where(causal_mask(T, S, device=q.device), added, -math.inf)
     nowhere = (added == -math.inf).all(-1, keepdim=True)  # (..., T, 1): would come out as NaN
-    added = added.masked_fill(nowhere, 0).to(q.dtype)
+    added = added.masked_fill(nowhere, 0)
+    added = (added - added.amax(-1, keepdim=True)).to(q.dtype)  # large ones would cost digits
     y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=added)
     return y.masked_fill(nowhere, 0)
 
 
-def _check_attention(q, k, v, mask):
-    """Raise unless queries, keys, values and mask fit together."""
-    *leading, _, K = q.shape
-    if k.shape != v.shape or k.shape[-1] != K or not _broadcasts(k.shape[:-2], leading):
-        raise ValueError(
-            f"q has shape {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)}, "
-            "expected (..., T, K), (..., S, K) and (..., S, K)"
-        )
-    scores = (*q.shape[:-1], k.shape[-2])
-    if mask is not None and not _broadcasts(mask.shape, scores):
-        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected (..., T, S) = {scores}")
-    if mask is not None and mask.dtype != torch.bool and not mask.is_floating_point():
-        raise TypeError(f"mask has dtype {mask.dtype}, expected bool or floats")
-
-
-def _broadcasts(small, large):
-    """Whether a tensor of one shape can be broadcast to another."""
-    pairs = zip(reversed(small), reversed(large), strict=False)
-    return len(small) <= len(large) and all(a in (1, b) for a, b in pairs)
-
-
-class KeyValueCache:
+class KeyValueCache(batches.KeyValueCache):
     """The keys and values of all positions read so far, in tensors that are made once.
 
     Parameters
@@ -179,28 +161,8 @@ class KeyValueCache:
     def __init__(
         self, batch_size, n_kv_head, context_length, d_head, dtype=torch.float32, device=None
     ):
-        shape = (batch_size, n_kv_head, 1, context_length, d_head)  # 1: they are shared
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros_like(self.keys)
-        self.length = 0
-
-    def append(self, k, v):
-        """Add k, v (B, G, 1, T, K); return all so far, (B, G, 1, S, K)."""
-        start, end, size = self.length, self.length + k.shape[-2], self.keys.shape[-2]
-        if end > size:
-            raise ValueError(f"{end} positions, expected at most context_length = {size}")
-        self.length = end
-        for kept, new in ((self.keys, k), (self.values, v)):
-            kept[..., start:end, :] = new
-        return self.keys[..., :end, :], self.values[..., :end, :]
-
-    def select(self, rows):
-        """Keep these texts, a list of int, in their order; only what is in use is copied."""
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = old.new_empty(len(rows), *old.shape[1:])
-            new[..., : self.length, :] = old[..., : self.length, :][rows]
-            setattr(self, name, new)
+        shape = (batch_size, n_kv_head, 1, context_length, d_head)
+        super().__init__(shape, partial(torch.empty, dtype=dtype, device=device))
 
 
 class MultiHeadAttention(nn.Module):
@@ -237,7 +199,8 @@ class MultiHeadAttention(nn.Module):
     References
     ----------
     Vaswani et al. 2017, section 3.2.2. Shared keys and values: Ainslie et al. 2023. `qk_norm`:
-    Henry et al. 2020. Value residual: Zhou et al. 2024; with one scalar a layer: modded-nanogpt.
+    after Henry et al. 2020, whose vectors get length 1 and a learned scale in place of sqrt(K).
+    Value residual: Zhou et al. 2024; with one scalar a layer: modded-nanogpt.
 
     Examples
     --------
@@ -251,13 +214,7 @@ class MultiHeadAttention(nn.Module):
         value_residual=False, dropout=0.0, std=None, rng=None,
     ):  # fmt: skip
         super().__init__()
-        n_kv_head = n_head if n_kv_head is None else n_kv_head
-        check_sizes(d_model=d_model, n_head=n_head, n_kv_head=n_kv_head)
-        if n_head % n_kv_head:
-            raise ValueError(f"n_kv_head = {n_kv_head}, expected a divisor of n_head = {n_head}")
-        if d_head is None and d_model % n_head:
-            raise ValueError(f"d_model = {d_model}, expected a multiple of n_head = {n_head}")
-        self.d_head = d_model // n_head if d_head is None else d_head
+        n_kv_head, self.d_head = check_heads(d_model, n_head, n_kv_head, d_head)
         self.n_kv_head, self.n_shared = n_kv_head, n_head // n_kv_head  # G, R
         self.dropout = check_range("dropout", dropout, high=1)
         self.sdpa = False
@@ -280,8 +237,8 @@ class MultiHeadAttention(nn.Module):
         x : tensor (..., T, C)
         source : tensor (..., S, C), optional
             Who is asked; by default x itself.
-        mask : tensor (..., T, S) or (..., H, T, S), optional
-            As in `attention`; with 3 axes or more there is one for the heads, 1 or H.
+        mask : tensor (T, S) or (..., 1 or H, T, S), optional
+            As in `attention`, for all texts and heads, or with an axis for each of them.
         causal : bool
             As in `attention`.
         rotary : (cos, sin), optional
@@ -300,13 +257,13 @@ class MultiHeadAttention(nn.Module):
         v = self._split(v, 1)
         if kv_cache is not None:
             k, v = kv_cache.append(k, v)
+        grouped = self._grouped(mask, x.ndim)
         if self.sdpa and (rng is None or not self.dropout):
             q, k, v = map(self._ungrouped, (q, k, v))
             y = fused_attention(q, k, v, mask, causal=causal)
             y = y.unflatten(-3, (self.n_kv_head, self.n_shared))
         else:
-            mask = self._grouped(mask)
-            y = attention(q, k, v, mask, causal=causal, dropout=self.dropout, rng=rng)
+            y = attention(q, k, v, grouped, causal=causal, dropout=self.dropout, rng=rng)
         return self.output(_merge(y))
 
     def _values(self, asked, first):
@@ -328,13 +285,14 @@ class MultiHeadAttention(nn.Module):
         """Part the channels among heads: (..., T, G R K) -> (..., G, R, T, K)."""
         return x.unflatten(-1, (self.n_kv_head, n_shared, self.d_head)).movedim(-4, -2)
 
-    def _grouped(self, mask):
+    def _grouped(self, mask, n_axes):
         """Part the heads of a mask into groups: (..., H, T, S) -> (..., G, R, T, S)."""
         if mask is None or mask.ndim < 3:
-            return mask
+            return mask  # one for all
         n, every = mask.shape[-3], (self.n_kv_head, self.n_shared)
-        if n not in (1, math.prod(every)):
-            raise ValueError(f"mask has shape {tuple(mask.shape)}, expected (..., 1 or H, T, S)")
+        if n not in (1, math.prod(every)) or mask.ndim != n_axes + 1:
+            expected = "(T, S) or (..., 1 or H, T, S), with the leading axes of x"
+            raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {expected}")
         return mask.unflatten(-3, (1, 1) if n == 1 else every)
 
     def _ungrouped(self, x):

@@ -13,7 +13,15 @@ import math
 
 import torch
 
-from minillm.checks import check_range, check_rng, check_sizes
+from minillm.checks import (
+    check_linear,
+    check_range,
+    check_rng,
+    check_rotary,
+    check_sizes,
+    check_some,
+    check_targets,
+)
 
 
 def logsumexp(x, axis=-1):
@@ -36,8 +44,9 @@ def logsumexp(x, axis=-1):
     >>> float(logsumexp(torch.tensor([1e4, 1e4], dtype=torch.float64)))  # 10000 + ln 2
     10000.69314718056
     """
-    x = _entries(x, axis)
+    x = check_some(x, axis)
     top = torch.amax(x.detach(), axis=axis, keepdims=True)
+    top = torch.where(top.isfinite(), top, 0)  # if all are -inf, or one is inf, so is the result
     return (top + torch.log(torch.exp(x - top).sum(axis, keepdims=True))).squeeze(axis)
 
 
@@ -60,7 +69,7 @@ def softmax(x, axis=-1):
     >>> softmax(torch.tensor([2.0, 5.0, 3.0]).log())
     tensor([0.2000, 0.5000, 0.3000])
     """
-    x = _entries(x, axis)
+    x = check_some(x, axis)
     y = torch.exp(x - torch.amax(x.detach(), axis=axis, keepdims=True))
     return y / y.sum(axis, keepdims=True)
 
@@ -82,7 +91,7 @@ def log_softmax(x, axis=-1):
     >>> log_softmax(torch.tensor([0.0, -1e4]))  # the logarithm of softmax would be -inf here
     tensor([     0., -10000.])
     """
-    x = _entries(x, axis)
+    x = check_some(x, axis)
     shifted = x - torch.amax(x.detach(), axis=axis, keepdims=True)  # so no digit is lost
     return shifted - torch.log(torch.exp(shifted).sum(axis, keepdims=True))
 
@@ -128,7 +137,7 @@ def cross_entropy(logits, targets, *, ignore_index=-100, label_smoothing=0.0, z_
     label_smoothing = check_range("label_smoothing", label_smoothing, high=1)
     z_loss = check_range("z_loss", z_loss)
     counted = _counted(targets, logits, ignore_index)  # (...) bool
-    right = torch.where(counted, targets, 0).long()[..., None]  # (..., 1)
+    right = torch.where(counted, targets.long(), 0)[..., None]  # (..., 1)
 
     logp = log_softmax(logits)  # (..., V)
     losses = -torch.take_along_dim(logp, right, -1)[..., 0]  # (...)
@@ -160,7 +169,7 @@ def linear(x, weight, bias=None):
     >>> linear(x, weight, torch.tensor([0.5, 0.0]))
     tensor([3.5000, 6.0000])
     """
-    _check_linear(x, weight, bias)
+    check_linear(x, weight, bias)
     y = x @ weight.T
     return y if bias is None else y + bias.to(y.dtype)  # which autocast has made smaller, perhaps
 
@@ -451,9 +460,8 @@ def rotary_tables(positions, d_head, base=10000.0, *, factor=1.0, context=None, 
         turns = _angles("d_head", context, d_head, base) / (2 * math.pi)  # (K / 2,)
         kept = torch.clip((turns - 1) / 3, 0, 1)
         angles = angles * (kept + (1 - kept) / factor)
-    return torch.cos(angles).to(dtype or torch.float32), torch.sin(angles).to(
-        dtype or torch.float32
-    )
+    dtype = dtype or torch.float32
+    return torch.cos(angles).to(dtype), torch.sin(angles).to(dtype)
 
 
 def rotate(x, cos, sin):
@@ -484,24 +492,21 @@ def rotate(x, cos, sin):
     >>> rotate(torch.tensor([[3.0, 0.0]]), cos, sin).round(decimals=3).abs()
     tensor([[0., 3.]])
     """
-    _check_rotary(x, cos)
+    check_rotary(x, cos)
     first, second = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
-def _entries(x, axis):
-    """x itself; raise unless it has an entry along `axis`."""
-    if x.ndim == 0 or x.shape[axis] == 0:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}, expected at least one entry along axis {axis}"
-        )
-    return x
+def _check_integers(name, ids):
+    """Raise unless `ids` are integers."""
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise TypeError(f"{name} has dtype {ids.dtype}, expected integers")
 
 
 def _check_ids(name, ids, vocab_size):
     """Raise unless `ids` are integers and, where looking is free, in 0 ... vocab_size - 1."""
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise TypeError(f"{name} has dtype {ids.dtype}, expected integers")
+    _check_integers(name, ids)
+    ids = ids.long()  # the largest id may be too large for a small dtype
     wrong = ids[(ids < 0) | (ids >= vocab_size)] if _looking_is_free(ids) else ()
     if len(wrong):
         raise ValueError(f"{name} holds {wrong[0]}, expected 0 <= id < vocab_size = {vocab_size}")
@@ -509,11 +514,9 @@ def _check_ids(name, ids, vocab_size):
 
 def _counted(targets, logits, ignore_index):
     """Which positions count, (...) bool; raise for targets that do not fit the logits."""
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"targets has shape {tuple(targets.shape)}, expected {tuple(logits.shape[:-1])}: "
-            f"that of logits, {tuple(logits.shape)}, without its last axis"
-        )
+    check_targets(targets, logits)
+    _check_integers("targets", targets)
+    targets = targets.long()
     counted = targets != ignore_index
     _check_ids("targets", torch.where(counted, targets, 0), logits.shape[-1])
     if _looking_is_free(counted) and not counted.any():
@@ -521,19 +524,6 @@ def _counted(targets, logits, ignore_index):
             f"no position counts: of {targets.numel()} targets all are ignore_index = {ignore_index}"
         )
     return counted
-
-
-def _check_linear(x, weight, bias):
-    """Raise unless (..., d_in), (d_out, d_in) and (d_out,) fit together."""
-    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)} and weight {tuple(weight.shape)}, "
-            "expected (..., d_in) and (d_out, d_in)"
-        )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(
-            f"bias has shape {tuple(bias.shape)}, expected (d_out,) = {tuple(weight.shape[:1])}"
-        )
 
 
 def _looking_is_free(x):
@@ -548,15 +538,6 @@ def _angles(name, positions, size, base):
     exact = torch.float32 if positions.device.type == "mps" else torch.float64
     even = torch.arange(0, size, 2, dtype=exact, device=positions.device)
     return positions[..., None] / base ** (even / size)
-
-
-def _check_rotary(x, cos):
-    """Raise unless the tables are half as wide as x (..., T, K)."""
-    if x.shape[-1] != 2 * cos.shape[-1]:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)} and the tables {tuple(cos.shape)}, "
-            "expected (..., T, K) and (..., T, K / 2)"
-        )
 
 
 __all__ = [

@@ -14,9 +14,8 @@ from types import FunctionType
 import torch
 from torch import nn
 
-from minillm.batches import check_batch, check_next
+from minillm.batches import check_batch, check_config, check_next, check_to_learn
 from minillm.checks import check_range
-from minillm.config import ModelConfig
 from minillm.torch_nn import functional as F
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -65,9 +64,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        if not isinstance(config, ModelConfig) or config.model not in _names(self):
-            kind = type(config).__name__
-            raise TypeError(f"config is a {kind}, expected a {type(self).__name__}Config")
+        check_config(self, config)
         self.config = config
         self.register_buffer("loss_scale", None, persistent=False)
         self._precision, self._mean_loss, self._through = None, _mean_loss, None
@@ -156,10 +153,9 @@ class LanguageModel(nn.Module):
             self.checkpointing, self.sdpa = checkpointing, sdpa
         self._precision, self._mean_loss = PRECISIONS[precision], _mean_loss
         if compile:
-            # What is compiled is kept with a function's code, 8 times at most: each model has a copy.
-            own = FunctionType(_mean_loss.__code__.replace(), globals())
             backend = "inductor" if compile is True else compile
-            self._mean_loss = torch.compile(own, backend=backend, dynamic=False)
+            mean_loss = _copy_of(_mean_loss)
+            self._mean_loss = torch.compile(mean_loss, backend=backend, dynamic=False)
         self.__dict__["_through"] = through  # as a child it would hold its own parent
         self.loss_scale = None
         if precision == "float16":
@@ -199,7 +195,7 @@ class LanguageModel(nn.Module):
         """
         if not torch.is_tensor(scale):
             scale = check_range("scale", scale, low=-math.inf)
-        inputs = {"rng": rng, **_carried(self, batch, state)}
+        inputs = {"rng": rng, **check_to_learn(self, batch, state)}
         options = {"label_smoothing": label_smoothing, "z_loss": z_loss}
         # From the batch to the loss is one call, for a compiler to see all of it. In there, what
         # must see the model being called stands in its place: DistributedDataParallel, which
@@ -217,12 +213,12 @@ class LanguageModel(nn.Module):
 
         Arguments as in `loss_and_grads`.
         """
-        return _mean_loss(self, batch, self._precision, _carried(self, batch, state), {})
+        return _mean_loss(self, batch, self._precision, check_to_learn(self, batch, state), {})
 
     @torch.no_grad()
     def logits(self, batch):
         """The scores of what may come next at each position: (B, T, V); of labels: (B, classes)."""
-        _check(self, batch)
+        check_batch(self, batch)
         return self(batch)
 
     def _check_next(self, ids, cache, mask):
@@ -263,29 +259,16 @@ def _mean_loss(model, batch, precision, inputs, options):
     mixed = torch.autocast(batch.ids.device.type, precision) if precision else nullcontext()
     with mixed:
         logits = model(batch, **inputs)
-    return F.cross_entropy(logits.float() if precision else logits, batch.targets, **options)
+    half = logits.element_size() == 2  # a sum of many needs more digits
+    return F.cross_entropy(logits.float() if half else logits, batch.targets, **options)
 
 
-def _names(model):
-    """The names of a model's class and of those that it derives from."""
-    return {kind.__name__ for kind in type(model).__mro__}
+def _copy_of(function):
+    """A function with code of its own: what is compiled is kept with the code, 8 times at most.
 
-
-def _carried(model, batch, state):
-    """The state, if any, as an argument; raise unless it and a batch with targets fit the model."""
-    _check(model, batch, state)
-    if batch.targets is None:
-        raise ValueError("batch.targets is None, expected what the model should answer")
-    return {} if state is None else {"state": state}
-
-
-def _check(model, batch, state=None):
-    """Raise unless a batch and a state fit the model, and the batch is where it is."""
-    check_batch(model, batch, state)
-    if batch.ids.device != model.device:
-        raise ValueError(
-            f"batch.ids is on {batch.ids.device}, expected {model.device}: batch.to(model.device)"
-        )
+    So each model compiles a copy, and takes no place from the others.
+    """
+    return FunctionType(function.__code__.replace(), globals())
 
 
 def _check_switches(compile, **switches):

@@ -15,14 +15,21 @@ numbers up to rounding, in one or a few kernels for all parameters instead of se
 
 import torch
 
-from minillm.checks import check_range
+from minillm.checks import (
+    check_fit,
+    check_matrices,
+    check_params,
+    check_range,
+    check_sizes,
+    shapes_of,
+)
 
 
 class Optimizer:
     """What all rules share: the parameters, `zero_grad`, and a count of steps.
 
     A rule is a subclass with one method, ``update(lr)``, that changes every parameter once. What
-    it remembers are lists like the parameters, whose names stand in `states`.
+    it remembers are lists like the parameters, whose names stand in `state_names`.
 
     Parameters
     ----------
@@ -48,19 +55,15 @@ class Optimizer:
     tensor([ 3.5000, -3.5000])
     """
 
-    states = ()
-    own_of_torch = None  # with `fused`, PyTorch's optimizer
+    state_names = ()
+    builtin = None  # with `fused`, PyTorch's optimizer
 
     def __init__(self, params):
-        self.params = list(params)
+        self.params = check_params(params)
         self.t = 0  # steps taken
         for p in self.params:
             if not isinstance(p, torch.Tensor) or not p.is_leaf:
                 raise TypeError(f"params holds {type(p).__name__}, expected a leaf tensor")
-        if not self.params:
-            raise ValueError("params is empty, expected at least one Parameter")
-        if len({id(p) for p in self.params}) < len(self.params):
-            raise ValueError("params holds the same Parameter twice, expected each one once")
 
     def zero_grad(self):
         """Forget every gradient; none counts as zeros."""
@@ -78,10 +81,10 @@ class Optimizer:
         """
         lr = check_range("lr", lr)
         self.t += 1
-        if self.own_of_torch is None:
+        if self.builtin is None:
             self.update(lr)
         else:
-            _step_of_torch(self, lr)
+            _builtin_step(self, lr)
 
     def update(self, lr):
         """The rule itself; a subclass defines it."""
@@ -101,7 +104,7 @@ class Optimizer:
         ``t`` is the count of steps; ``mean.0`` would be the state `mean` of parameter 0. Names
         and shapes are the same in both halves of the package.
         """
-        named = {f"{n}.{i}": s for n in self.states for i, s in enumerate(getattr(self, n))}
+        named = {f"{n}.{i}": s for n in self.state_names for i, s in enumerate(getattr(self, n))}
         return {"t": torch.tensor(self.t)} | {name: s.clone() for name, s in named.items()}
 
     def load_state(self, state):
@@ -112,22 +115,16 @@ class Optimizer:
         ValueError
             If it is the state of another rule, or of parameters of other number or shapes.
         """
-        expected = {name: tuple(s.shape) for name, s in self.state().items()}
-        found = {name: tuple(s.shape) for name, s in state.items()}
-        for name in sorted(expected.keys() | found.keys()):
-            if found.get(name) != expected.get(name):
-                raise ValueError(
-                    f"state[{name!r}] has shape {found.get(name)}, expected {expected.get(name)}"
-                )
+        check_fit("state does not fit", shapes_of(state), shapes_of(self.state()))
         self.restore(state)
 
     @torch.no_grad()
     def restore(self, state):
-        """Take over a state that fits."""
+        """Take over a state that fits: `load_state` checks, `restore` copies."""
         self.t = int(state["t"])
-        for name in self.states:
+        for name in self.state_names:
             for i, s in enumerate(getattr(self, name)):
-                s[...] = state[f"{name}.{i}"]
+                s.copy_(torch.as_tensor(state[f"{name}.{i}"]))
 
 
 class SGD(Optimizer):
@@ -168,7 +165,7 @@ class SGD(Optimizer):
     tensor([2.1600])
     """
 
-    states = ("velocity",)
+    state_names = ("velocity",)
 
     def __init__(self, params, *, momentum=0.0, nesterov=False, weight_decay=0.0, fused=False):
         super().__init__(params)
@@ -180,8 +177,8 @@ class SGD(Optimizer):
         self.velocity = self.zeros()
         if fused:
             options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-            own = torch.optim.SGD(self.params, lr=0.0, foreach=True, **options)
-            _hand_over(self, own, momentum_buffer=self.velocity)
+            builtin = torch.optim.SGD(self.params, lr=0.0, foreach=True, **options)
+            _hand_over(self, builtin, momentum_buffer=self.velocity)
 
     def update(self, lr):
         for p, g, v in zip(self.params, self.grads(), self.velocity, strict=True):
@@ -225,7 +222,7 @@ class RMSProp(Optimizer):
     tensor([0.9000, 0.9000])
     """
 
-    states = ("square",)
+    state_names = ("square",)
 
     def __init__(self, params, *, alpha=0.99, eps=1e-8, fused=False):
         super().__init__(params)
@@ -233,8 +230,8 @@ class RMSProp(Optimizer):
         self.eps = check_range("eps", eps)
         self.square = self.zeros()
         if fused:
-            own = torch.optim.RMSprop(self.params, lr=0.0, alpha=alpha, eps=eps, foreach=True)
-            _hand_over(self, own, square_avg=self.square)
+            builtin = torch.optim.RMSprop(self.params, lr=0.0, alpha=alpha, eps=eps, foreach=True)
+            _hand_over(self, builtin, square_avg=self.square)
 
     def update(self, lr):
         for p, g, s in zip(self.params, self.grads(), self.square, strict=True):
@@ -278,7 +275,7 @@ class Adam(Optimizer):
     tensor([0.9900, 1.0100])
     """
 
-    states = ("mean", "square")
+    state_names = ("mean", "square")
 
     def __init__(self, params, *, betas=(0.9, 0.999), eps=1e-8, fused=False):
         super().__init__(params)
@@ -287,8 +284,9 @@ class Adam(Optimizer):
         self.eps = check_range("eps", eps)
         self.mean, self.square = self.zeros(), self.zeros()
         if fused:
-            own = torch.optim.Adam(self.params, lr=0.0, betas=self.betas, eps=self.eps, fused=True)
-            _hand_over(self, own, exp_avg=self.mean, exp_avg_sq=self.square)
+            options = {"betas": self.betas, "eps": self.eps}
+            builtin = torch.optim.Adam(self.params, lr=0.0, fused=True, **options)
+            _hand_over(self, builtin, exp_avg=self.mean, exp_avg_sq=self.square)
 
     def update(self, lr):
         beta1, beta2 = self.betas
@@ -339,8 +337,8 @@ class AdamW(Adam):
         self.weight_decay = check_range("weight_decay", weight_decay)
         if fused:
             options = {"betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
-            own = torch.optim.AdamW(self.params, lr=0.0, fused=True, **options)
-            _hand_over(self, own, exp_avg=self.mean, exp_avg_sq=self.square)
+            builtin = torch.optim.AdamW(self.params, lr=0.0, fused=True, **options)
+            _hand_over(self, builtin, exp_avg=self.mean, exp_avg_sq=self.square)
 
     def update(self, lr):
         for p in self.params:
@@ -385,24 +383,19 @@ class Muon(Optimizer):
             [ 0.0000, -0.7000]])
     """
 
-    states = ("velocity",)
+    state_names = ("velocity",)
 
     def __init__(self, params, *, momentum=0.95, nesterov=True, ns_steps=5, weight_decay=0.0):
         super().__init__(params)
         self.momentum = check_range("momentum", momentum, high=1)
         self.weight_decay = check_range("weight_decay", weight_decay)
         self.nesterov, self.ns_steps = nesterov, ns_steps
-        check_range("ns_steps", ns_steps, low=1)
-        for i, p in enumerate(self.params):
-            if len(p.shape) != 2:
-                raise ValueError(
-                    f"params[{i}] has shape {tuple(p.shape)}, expected a matrix (rows, columns): "
-                    "give the rest to AdamW"
-                )
+        check_sizes(ns_steps=ns_steps)
+        check_matrices(self.params)
         self.velocity = self.zeros()
-        self.alike = {}  # shape -> which parameters have it: they are worked on as one stack
+        self.by_shape = {}  # shape -> which parameters have it: they are worked on as one stack
         for i, p in enumerate(self.params):
-            self.alike.setdefault(tuple(p.shape), []).append(i)
+            self.by_shape.setdefault(tuple(p.shape), []).append(i)
 
     def update(self, lr):
         towards = []
@@ -410,7 +403,7 @@ class Muon(Optimizer):
             v *= self.momentum
             v += g
             towards.append(g + self.momentum * v if self.nesterov else v)
-        for (rows, columns), places in self.alike.items():
+        for (rows, columns), places in self.by_shape.items():
             stack = torch.stack([_whole(towards[i]) for i in places])
             for i, direction in zip(places, newton_schulz(stack, self.ns_steps), strict=True):
                 p = self.params[i]
@@ -507,26 +500,21 @@ def newton_schulz(g, steps=5):
     if g.ndim < 2:
         raise ValueError(f"g has shape {tuple(g.shape)}, expected a matrix (..., n, m)")
     check_range("steps", steps, low=1)
-    n, m = g.shape[-2:]
-    short, long = min(n, m), max(n, m)
-    oblong = long >= 2 * short  # otherwise the detour does not pay
-
-    def squared(x):  # x x^T, or x^T x, which is smaller if x is tall
-        return x.swapaxes(-1, -2) @ x if n > m else x @ x.swapaxes(-1, -2)
-
-    def times(p, x):  # apply a polynomial of squared(x) to x
-        return x @ p if n > m else p @ x
-
-    x = g / torch.clamp(torch.linalg.norm(g, dim=(-2, -1), keepdim=True), 1e-7)
-    eye = torch.eye(short, dtype=x.dtype, device=x.device)
-    a = squared(x)  # (..., short, short)
-    y = None if oblong else x  # the iterate is times(y, x), or y itself
+    tall = g.shape[-2] > g.shape[-1]
+    x = g.swapaxes(-1, -2) if tall else g  # wide, so that x x^T is small
+    n, m = x.shape[-2:]
+    oblong = m >= 2 * n  # otherwise the detour does not pay
+    x = x / torch.clamp(torch.linalg.norm(x, dim=(-2, -1), keepdim=True), 1e-7)
+    eye = torch.eye(n, dtype=x.dtype, device=x.device)
+    a = x @ x.swapaxes(-1, -2)  # (..., n, n)
+    y = None if oblong else x  # the iterate is y @ x, or y itself
     for step in range(steps):
         p = 3.4445 * eye - 4.7750 * a + 2.0315 * a @ a
-        y = p if y is None else times(p, y)
+        y = p if y is None else p @ y
         if step + 1 < steps:
-            a = p @ a @ p if oblong else squared(y)
-    return times(y, x) if oblong else y
+            a = p @ a @ p if oblong else y @ y.swapaxes(-1, -2)
+    y = y @ x if oblong else y
+    return y.swapaxes(-1, -2) if tall else y
 
 
 def clip_grad_norm(params, max_norm):
@@ -541,7 +529,8 @@ def clip_grad_norm(params, max_norm):
     Returns
     -------
     scalar
-        The norm before. If it is not finite, neither are the gradients: look before you step.
+        The norm before. If it is not finite (a gradient is not, or their squares overflow), the
+        gradients are of no use any more: look before you step.
 
     Raises
     ------
@@ -584,23 +573,23 @@ def _share(x, p):
     return everywhere.redistribute(placements=p.placements)
 
 
-def _hand_over(optimizer, own, **states):
-    """Give PyTorch's optimizer `own` our states to work on, under its names for them."""
+def _hand_over(optimizer, builtin, **states):
+    """Give PyTorch's optimizer `builtin` our states to work on, under its names for them."""
     params = optimizer.params
-    optimizer.steps_of_torch = torch.zeros(len(params), device=params[0].device)
+    optimizer.builtin_steps = torch.zeros(len(params), device=params[0].device)
     for i, p in enumerate(params):
-        own.state[p] = {name: state[i] for name, state in states.items()}
-        own.state[p]["step"] = optimizer.steps_of_torch[i]
-    optimizer.own_of_torch = own
+        builtin.state[p] = {name: state[i] for name, state in states.items()}
+        builtin.state[p]["step"] = optimizer.builtin_steps[i]
+    optimizer.builtin = builtin
 
 
-def _step_of_torch(optimizer, lr):
+def _builtin_step(optimizer, lr):
     """Take step number `optimizer.t` by PyTorch's optimizer, for which no gradient is zeros too."""
-    optimizer.steps_of_torch.fill_(optimizer.t - 1)  # it counts up itself
-    optimizer.own_of_torch.param_groups[0]["lr"] = lr
+    optimizer.builtin_steps.fill_(optimizer.t - 1)  # it counts up itself
+    optimizer.builtin.param_groups[0]["lr"] = lr
     for p, g in zip(optimizer.params, optimizer.grads(), strict=True):
         p.grad = g
-    optimizer.own_of_torch.step()
+    optimizer.builtin.step()
 
 
 __all__ = [

@@ -3,14 +3,14 @@
 Autograd goes back through the loop over positions: that file's `backward` methods are what it does.
 
 Shape letters: B batch, T position, S source position, C = d_model, D = d_hidden, L = n_layer,
-G = gates times D, V vocabulary.
+n D the width of n = n_gate gates, V vocabulary.
 """
 
 import torch
 from torch import nn
 
-from minillm.batches import Cache
-from minillm.checks import check_range, check_shape, check_sizes
+from minillm.batches import Cache, check_source
+from minillm.checks import check_range, check_recurrent, check_sizes
 from minillm.torch_nn import functional as F
 from minillm.torch_nn.layers import Embedding, Linear
 from minillm.torch_nn.model import LanguageModel
@@ -20,7 +20,7 @@ class Cell(nn.Module):
     """One layer over all positions: x (B, T, d_in), state of (B, D) -> y (B, T, D), state.
 
     A kind of cell has `n_gate` gates of D units each, `n_state` tensors in its state, and says
-    what happens at one position, where `gates` (B, G) is already W x + b + U h_old::
+    what happens at one position, where `gates` (B, n D) is already W x + b + U h_old::
 
         step(gates, old) -> new
     """
@@ -38,7 +38,7 @@ class Cell(nn.Module):
         B, T, d_in = x.shape
         gates = self.input(x.transpose(0, 1).reshape(T * B, d_in))  # all at once
         gates = gates.view(T, B, gates.shape[-1])
-        weight = self.hidden.weight.T  # (D, G)
+        weight = self.hidden.weight.T  # (D, n D)
         y = []
         for t, at_t in enumerate(gates.unbind(0)):
             new = self.step(torch.addmm(at_t, _times(state[0], drop), weight), state)
@@ -133,7 +133,8 @@ class RNN(nn.Module):
         return tuple(weight.new_zeros(shape) for _ in range(self.cell.n_state))
 
     def forward(self, x, state=None, *, mask=None, rng=None):
-        state = self._start(x, state, mask)
+        check_recurrent(self, x, state, mask)
+        state = self.new_state(len(x)) if state is None else state
         padding = None if mask is None else ~mask.T[..., None]  # (T, B, 1)
         ends = []
         for cell, *start in zip(self.cells, *state, strict=True):
@@ -141,21 +142,6 @@ class RNN(nn.Module):
             x, end = cell(_times(x, drop_x), start, padding, drop_h)
             ends.append(end)
         return x, tuple(torch.stack(s) for s in zip(*ends, strict=True))
-
-    def _start(self, x, state, mask):
-        """The state to start from; raise unless x is (B, T, d_in), and state and mask fit it."""
-        if x.ndim != 3 or x.shape[-1] != self.d_in:
-            raise ValueError(f"x has shape {tuple(x.shape)}, expected (B, T, {self.d_in})")
-        state = self.new_state(len(x)) if state is None else state
-        if len(state) != self.cell.n_state:
-            raise ValueError(f"state has {len(state)} tensors, expected {self.cell.n_state}")
-        for s in state:
-            check_shape("state", s, (len(self.cells), len(x), self.d_hidden))
-        if mask is not None:
-            check_shape("mask", mask, tuple(x.shape[:2]))
-            if mask.dtype != torch.bool:
-                raise ValueError(f"mask has dtype {mask.dtype}, expected bool")
-        return state
 
     def _dropout_masks(self, x, h, rng):
         """What multiplies the inputs x (B, T, d_in) of a layer, and its h (B, D); None: nothing."""
@@ -279,8 +265,11 @@ class LuongAttention(nn.Module):
     def forward(self, h, memory, mask):
         """Where `mask` (B, S) is False nobody looks: weights of 0, even if that is everywhere."""
         scores = self.score(h) @ memory.transpose(1, 2)  # (B, T, S)
-        mask = scores.new_ones((), dtype=torch.bool) if mask is None else mask[:, None]
-        weights = F.softmax(torch.where(mask, scores, torch.finfo(scores.dtype).min)) * mask
+        if mask is None:
+            weights = F.softmax(scores)
+        else:
+            mask = mask[:, None]  # (B, 1, S)
+            weights = F.softmax(torch.where(mask, scores, torch.finfo(scores.dtype).min)) * mask
         y = self.combine(torch.cat([weights @ memory, h], -1))
         return F.tanh(y), weights
 
@@ -334,8 +323,7 @@ class LSTMEncoderDecoder(LanguageModel):
         x = self.embedding(batch.ids)
         y, _ = self.decoder(x, encoded.arrays, mask=batch.mask, rng=rng)
         y, _ = self._attend(y, encoded)
-        drop = _dropout_mask(y, self.config.dropout, rng)
-        return self.output(_times(y, drop))
+        return self.output(F.dropout(y, self.config.dropout, rng))
 
     def new_cache(self, batch_size):
         """There is none without a source: `encode` gives it.
@@ -377,9 +365,7 @@ class LSTMEncoderDecoder(LanguageModel):
 
     def _encode(self, source, source_mask, rng):
         """What the decoder is given of the source."""
-        if source is None or source.ndim != 2 or source.shape[1] == 0:
-            found = "None" if source is None else f"of shape {tuple(source.shape)}"
-            raise ValueError(f"source is {found}, expected ids (B, S), S at least 1")
+        check_source(self, source, source_mask, least=1)
         x = self.source_embedding(source)
         memory, state = self.encoder(x, mask=source_mask, rng=rng)
         encoded = Cache(self, len(source))

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from minillm.batches import Batch, Cache
+from minillm import batches
+from minillm.batches import check_source
 from minillm.config import CHOICES
 from minillm.torch_nn import functional as F
 from minillm.torch_nn.attention import KeyValueCache, MultiHeadAttention
@@ -123,7 +124,7 @@ class Block(nn.Module):
             What the block with `cross` looks at besides.
         mask, causal, rotary, first_values
             For the attention of x to itself, as in `MultiHeadAttention.forward`.
-        source_mask : tensor (..., T, S), optional
+        source_mask : tensor (T, S) or (..., 1 or H, T, S), optional
             As `mask`, for the source.
         kv_caches : (KeyValueCache, KeyValueCache), optional
             In generation: of x, and of the source.
@@ -156,7 +157,7 @@ class Block(nn.Module):
         return h if self.norm_first else norm(h)
 
 
-class TransformerCache(Cache):
+class TransformerCache(batches.TransformerCache):
     """What generation remembers: keys and values of each layer, and which positions are padding.
 
     Parameters
@@ -176,28 +177,9 @@ class TransformerCache(Cache):
     """
 
     def __init__(self, model, batch_size):
-        super().__init__(model, batch_size)
         c, like = model.config, model.embedding.weight
-        sizes = (batch_size, c.n_kv_head, c.context_length, c.d_head, like.dtype, like.device)
-        both = c.kind == "encoder-decoder"
-        self.layers = [
-            (KeyValueCache(*sizes), KeyValueCache(*sizes) if both else None)
-            for _ in range(c.n_layer)
-        ]
-        self.mask = None  # (B, length) bool, as soon as there is padding
-        self.source = self.source_mask = None  # (B, 0, C): all there is to know is in the layers
-
-    @property
-    def length(self):
-        """How many positions have been read."""
-        return self.layers[0][0].length
-
-    def select(self, rows):
-        """As in `Cache`."""
-        super().select(rows)
-        for layer in self.layers:
-            for kv_cache in filter(None, layer):
-                kv_cache.select(rows)
+        sizes = batch_size, c.n_kv_head, c.context_length, c.d_head
+        super().__init__(model, batch_size, lambda: KeyValueCache(*sizes, like.dtype, like.device))
 
 
 class Transformer(LanguageModel):
@@ -220,7 +202,7 @@ class Transformer(LanguageModel):
     References
     ----------
     Vaswani et al. 2017. The starting weights of what blocks add: Radford et al. 2019, section
-    2.3, with two sublayers a block, or zeros. Tied output: Press & Wolf 2017. `checkpointing`:
+    2.3, counting two sublayers a block, or zeros. Tied output: Press & Wolf 2017. `checkpointing`:
     Chen et al. 2016.
 
     Examples
@@ -290,7 +272,7 @@ class Transformer(LanguageModel):
     def forward(self, batch, *, rng=None):
         c, memory = self.config, None
         if c.kind == "encoder-decoder":
-            memory = self._encode(batch, rng)
+            memory = self._encode(batch.source, batch.source_mask, rng)
         elif batch.source is not None:
             raise ValueError(f"batch has a source, expected none with kind = {c.kind!r}")
         x = self._run(
@@ -321,14 +303,12 @@ class Transformer(LanguageModel):
         ValueError
             If the model has no encoder besides its decoder, or the source does not fit it.
         """
-        if source is None or source.ndim != 2:
-            found = "None" if source is None else f"of shape {tuple(source.shape)}"
-            raise ValueError(f"source is {found}, expected ids (B, S)")
-        memory = self._encode(Batch(source, source=source, source_mask=source_mask))
+        memory = self._encode(source, source_mask)
         cache = TransformerCache(self, len(source))
         cache.source, cache.source_mask = memory[:, :0], source_mask
         for block, (_, kv_cache) in zip(self.blocks, cache.layers, strict=True):
-            block.cross(cache.source, memory, kv_cache=kv_cache)  # no one asks yet
+            # An empty query (B, 0, C): this only fills the cache with the source's keys and values.
+            block.cross(cache.source, memory, kv_cache=kv_cache)
         return cache
 
     @torch.no_grad()
@@ -362,46 +342,47 @@ class Transformer(LanguageModel):
         cache.mask = mask
         return self._head(x[:, -1])
 
-    def _encode(self, batch, rng=None):
+    def _encode(self, source, source_mask, rng=None):
         """The encoder's output (B, S, C)."""
         if self.config.kind != "encoder-decoder":
             raise ValueError(f"kind = {self.config.kind!r}, expected 'encoder-decoder'")
-        if batch.source is None:
-            raise ValueError("batch.source is None, expected ids (B, S)")
-        return self._run(self._encoder(), batch.source, batch.source_mask, rng=rng)
+        check_source(self, source, source_mask)
+        return self._run(self._encoder(), source, source_mask, rng=rng)
 
     def _decoder(self):
+        """Its parts: the embeddings of tokens and of positions, the blocks, the last norm."""
         return self.embedding, self.positions, self.blocks, self.norm
 
     def _encoder(self):
+        """As `_decoder`."""
         return self.source_embedding, self.source_positions, self.encoder, self.encoder_norm
 
     def _run(
         self, parts, ids, mask, source=None, source_mask=None, *, causal=False, cache=None, rng=None
     ):
         """Embed ids and lead them through the blocks: (B, T) -> (B, T, C)."""
-        c, (embedding, positions, blocks, norm) = self.config, parts
+        c, (embedding, table, blocks, norm) = self.config, parts
         start, T = cache.length if cache else 0, ids.shape[1]
         if start + T > c.context_length:
             raise ValueError(
                 f"ids has {T} positions, after {start} read before, "
                 f"expected at most context_length = {c.context_length} in all"
             )
-        where = _count(mask, start + T, ids.device)[..., start:]  # (T,) or (B, T)
+        positions = _positions(mask, start + T, ids.device)[..., start:]  # (T,) or (B, T)
         x = embedding(ids)
         if c.embedding_scale:
             x = x * c.d_model**0.5
-        if positions:
-            x = x + positions(where)
+        if table:
+            x = x + table(positions)
         if c.position == "sinusoidal":
-            x = x + F.sinusoidal(where, c.d_model, dtype=x.dtype)
+            x = x + F.sinusoidal(positions, c.d_model, dtype=x.dtype)
         x = self.embedding_norm(x) if self.embedding_norm else x
         x = F.dropout(x, c.dropout, rng)
 
         rotary = first_values = None
         if c.position == "rotary":
-            longer = {"factor": c.rotary_factor, "context": c.rotary_context}
-            rotary = F.rotary_tables(where, c.d_head, c.rotary_base, **longer, dtype=x.dtype)
+            scaling = {"factor": c.rotary_factor, "context": c.rotary_context}
+            rotary = F.rotary_tables(positions, c.d_head, c.rotary_base, **scaling, dtype=x.dtype)
         if c.value_residual:
             first_values = blocks[0].values(x)
         options = {"causal": causal, "rotary": rotary, "first_values": first_values, "rng": rng}
@@ -447,7 +428,7 @@ def _norm(config):
     return LayerNorm(config.d_model, bias=config.bias, eps=config.norm_eps)
 
 
-def _count(mask, T, device):
+def _positions(mask, T, device):
     """The positions of tokens in their texts, without padding: -> (T,), or (B, T) with a mask."""
     return torch.arange(T, device=device) if mask is None else (mask.cumsum(-1) - 1).clamp(min=0)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from minillm.config import CHOICES, MODELS, NOT_TRAINED, TrainConfig
 
 from . import train
+from .folder import read_config
 
 PROG = "python -m minillm.train"
 DESCRIPTION = """\
@@ -132,35 +133,30 @@ def optional(kind):
     return read
 
 
-def read_config(options):
+def make_config(options):
     """The record of what is asked for: defaults, then the JSON file, then the command line."""
     resume, path = options.pop("resume"), options.pop("config")
-    if "out" not in options and path is None:
-        raise ValueError("--out is missing, expected a folder for checkpoints and log")
-    if resume and path is None:
+    if resume and path is None and "out" in options:
         path = Path(options["out"]) / "config.json"
         if not path.is_file():
             raise ValueError(f"--resume: {path} is not there, expected the folder of a run")
-    given = {}
-    if path is not None:
-        try:
-            given = TrainConfig.from_json(path.read_text("utf-8")).flat()
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from None
+    given = read_config(path).flat() if path else {}
+    if (given | options).get("out") is None:
+        raise ValueError("--out is missing, expected a folder for checkpoints and log")
     return TrainConfig.make(**given | options), resume
 
 
 def main(arguments=None):
     """Run the command and return the exit status."""
     try:
-        config, resume = read_config(vars(parser().parse_args(arguments)))
+        config, resume = make_config(vars(parser().parse_args(arguments)))
         bar = True if sys.stderr.isatty() else "lines"
         result = train(config, resume=resume, progress=bar)
     except KeyboardInterrupt:
         print(f"{PROG}: stopped at once; the last checkpoint is as it was", file=sys.stderr)
         return 130
     except (
-        ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+        FloatingPointError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
     ) as error:  # fmt: skip
         print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -2,12 +2,14 @@
 
 import csv
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from minillm import weights
 from minillm.config import TrainConfig
+from minillm.files import replacing
 from minillm.tokenizer import Tokenizer
 
 COLUMNS = (
@@ -66,7 +68,7 @@ class RunFolder:
     def _check_same(self):
         """Raise unless the run that left a checkpoint here had the same options."""
         path, ours = self.path / "config.json", self.config.flat()
-        theirs = TrainConfig.from_json(path.read_text("utf-8")).flat()
+        theirs = read_config(path).flat()
         for name in ours | theirs:
             value, expected = ours.get(name), theirs.get(name)
             if name not in MAY_DIFFER and value != expected:
@@ -108,7 +110,7 @@ class RunFolder:
         row = {name: row.get(name) for name in COLUMNS}
         self.history.append(row)
         if self.writes:
-            with open(self.log, "a", encoding="utf-8") as file:
+            with _blaming(self.log), open(self.log, "a", encoding="utf-8") as file:
                 file.write(_line(row))
         for name in COLUMNS[2:] if self.events else ():
             if row[name] is not None:
@@ -122,16 +124,10 @@ class RunFolder:
         OSError
             If there is no room, say; then the one before it is as it was.
         """
-        try:
+        with _blaming(path):
             with open(self.log, "ab") as file:
                 os.fsync(file.fileno())
             weights.save(model, path, extra=extra)
-        except OSError as error:
-            before = "as it was" if path.exists() else "not there yet"
-            message = (
-                f"step {extra['step']} could not be saved: {error.strerror}; {path} is {before}"
-            )
-            raise OSError(error.errno, message) from error
 
     def close(self):
         """Let other runs have the folder."""
@@ -139,6 +135,14 @@ class RunFolder:
             self.events.close()
         if self.writes:
             self.lock.release()
+
+
+def read_config(path):
+    """The record in a config.json; raise ValueError, which names the file, if it holds none."""
+    try:
+        return TrainConfig.from_json(Path(path).read_text("utf-8"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def read_log(path):
@@ -161,9 +165,16 @@ def _line(row):
 
 def _write_text(path, text):
     """Write a file at one stroke."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with _blaming(path), replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def _blaming(path):
+    """Say which file could not be written, and that nothing is lost."""
     try:
-        part.write_text(text, "utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        kept = "what was saved before is as it was"
+        message = f"{path} could not be written: {error.strerror}; {kept}"
+        raise OSError(error.errno, message) from error

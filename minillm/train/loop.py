@@ -30,6 +30,7 @@ SHOWN = {  # of a line of the log, in the terminal
     "val_loss": "held out {:.4f} nats per token, ",
     "val_bits_per_byte": "{:.4f} bits per byte, ",
 }
+START = {"step": 0, "seconds": 0.0, "best": None, "norm": None, "losses": []}
 MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 HINTS = (
     "expected a smaller batch_size, or accumulate = 2 or more (the same result, in parts); in "
@@ -144,13 +145,7 @@ class Run:
 
     def __init__(self, config, folder, world, progress):
         self.config, self.folder, self.world, self.progress = config, folder, world, progress
-        saved = folder.saved or {
-            "step": 0,
-            "seconds": 0.0,
-            "best": None,
-            "norm": None,
-            "losses": [],
-        }
+        saved = folder.saved or START
         self.step, self.seconds, self.best = saved["step"], saved["seconds"], saved["best"]
         self.losses, self.norm = list(saved["losses"]), saved["norm"]  # since the log's last line
         self.text = load_text(config, folder.load_tokenizer())
@@ -170,8 +165,8 @@ class Run:
         """Model and optimizer, as they start or as they were saved."""
         config, saved, world = self.config, self.folder.saved, self.world
         wanted = config.model_config(self.text.vocab_size)
-        new = not saved
-        self.model = new_model(config, wanted.vocab_size) if new else self.folder.load_model(wanted)
+        load = self.folder.load_model
+        self.model = load(wanted) if saved else new_model(config, wanted.vocab_size)
         if world.device:
             names = ("precision", "compile", "checkpointing", "sdpa")
             options = {name: getattr(config, name) for name in names}
@@ -201,6 +196,11 @@ class Run:
             text.tokenizer.save(self.folder.tokenizer)
         hidden = self.progress is not True
         self.bar = tqdm(initial=begun, total=config.n_steps, disable=hidden, unit="step")
+        if self.progress:
+            n = sum(math.prod(p.shape) for p in self.optimizer.params)
+            facts = [f"{x:,} {name}" for name, x in text.facts.items() if name != "sha256"]
+            facts += [f"{text.vocab_size:,} different ones", f"{n:,} parameters"]
+            self.bar.write(f"step {begun:6,}: {', '.join(facts)}")
         with self.bar, Signals(twice=self.world.size == 1) as signals:
             self.clock = perf_counter()
             while self.step < config.n_steps and not self._asked(signals):
@@ -253,8 +253,9 @@ class Run:
         """The losses since the last line as numbers: where a GPU is waited for, and looked at."""
         self.losses = [float(loss) for loss in self.losses]
         self.norm = None if self.norm is None else float(self.norm)
-        if not all(map(math.isfinite, [*self.losses, self.norm or 0.0])):
-            self._raise_diverged(self.step - 1, self.losses[-1], self.norm)
+        for step, loss in enumerate(self.losses, self.step - len(self.losses)):
+            if not math.isfinite(loss + (self.norm if step == self.step - 1 else 0.0)):
+                self._raise_diverged(step, loss, self.norm)
         self.seconds += perf_counter() - self.clock  # evaluation and checkpoints do not count
         return self.losses
 
@@ -263,7 +264,7 @@ class Run:
         kept = f"{self.folder.last} is from before" if saved else "no checkpoint was written yet"
         raise FloatingPointError(
             f"loss = {loss:g} and the gradient's norm = {norm:g} at step {step}, expected finite "
-            f"numbers; {kept}. A smaller lr, a longer n_warmup or a smaller clip may help"
+            f"numbers, also in the weights; {kept}. A smaller lr, a longer n_warmup or a smaller clip may help"
         )
 
     def _write_line(self):
@@ -295,6 +296,8 @@ class Run:
         config, text = self.config, self.text
         size, world = config.batch_size, self.world
         loss = evaluate(self.model, text.held_out, config.window, batch_size=size, world=world)
+        if not math.isfinite(loss):
+            self._raise_diverged(self.step, loss, self.norm)
         nats = loss * (len(text.held_out) - 1)
         bits = float(bits_per_byte(nats, text.n_bytes)) if text.n_bytes else None
         found = {"val_loss": loss, "val_bits_per_byte": bits}
@@ -316,6 +319,8 @@ class Run:
             extra["loss_scale"] = self.model.loss_scale
         state, model = self.world.state(self.optimizer), self.world.full(self.model)
         if self.folder.writes:
+            if not all(math.isfinite(p.data.sum()) for _, p in model.named_parameters()):
+                self._raise_diverged(self.step, math.nan, self.norm)
             extra |= {f"optimizer.{name}": x for name, x in state.items()}
             self.folder.save(model, self.folder.last, extra)
         self.clock = perf_counter()
