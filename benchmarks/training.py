@@ -3,7 +3,7 @@
 Both have 4 layers, 4 heads, width 128 and context 64, and train in PyTorch eager. Seconds are those
 of training alone: no imports, no evaluation. The loss is the mean over the whole held-out tenth.
 
-    python -m benchmarks.training             5 seeds of ours, 3 of the reference
+    python -m benchmarks.training             5 seeds of each
     python -m benchmarks.training --quick     1 seed of each
     python -m benchmarks.training --tune n_steps=200 lr=0.05
         one run of ours with other options; its loss is on the last twentieth of the training part
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from benchmarks.timing import record, row
@@ -29,7 +30,7 @@ from minillm.train import evaluate
 from minillm.train.loop import learning_rate
 from minillm.train.parts import load_text, new_model, new_optimizer
 
-T, LAYERS = 64, 4
+T, LAYERS, SEEDS = 64, 4, 5
 CURVES = Path(__file__).with_name("curves.csv")
 SHORT = {  # to the reference's final loss
     "data": "tinyshakespeare", "model": "recipe", "context_length": T, "optimizer": "muon",
@@ -98,19 +99,83 @@ class Ours:
         self.optimizer.step(learning_rate(self.config, i))
 
 
-def run(side, held_out, n_slices=1):
-    """Train in so many slices: yield (share of the steps, seconds so far, loss) after each."""
+def run(side, held_out, *, n_slices=1, n_losses=1):
+    """Train in slices: yield the seconds so far and, every now and then, the loss, or None."""
     seconds = 0.0
-    for j in range(n_slices):
+    for j in range(1, n_slices + 1):
         start = time.perf_counter()
-        for i in range(side.n_steps * j // n_slices, side.n_steps * (j + 1) // n_slices):
+        for i in range(side.n_steps * (j - 1) // n_slices, side.n_steps * j // n_slices):
             side.step(i)
         seconds += time.perf_counter() - start
-        yield (j + 1) / n_slices, seconds, evaluate(side, held_out, T)
+        known = j * n_losses // n_slices > (j - 1) * n_losses // n_slices
+        yield seconds, evaluate(side, held_out, T) if known else None
+
+
+def in_turn(train, held_out, seed):
+    """Train all sides of one seed, a slice of each in turn: rows of the curves by side."""
+    sides = {"reference": Reference(train, seed), "ours, short": Ours(train, seed, SHORT)}
+    sides["ours, long"] = Ours(train, seed, LONG)
+    runs = [run(side, held_out, n_slices=20, n_losses=4) for side in sides.values()]
+    curves = {name: [] for name in sides}
+    for slices in zip(*runs, strict=True):
+        for name, (seconds, loss) in zip(sides, slices, strict=True):
+            if loss is not None:
+                point = {"side": name, "seed": seed, "seconds": f"{seconds:.2f}"}
+                curves[name].append(point | {"loss": f"{loss:.4f}"})
+                print(*curves[name][-1].values(), flush=True)
+    return curves
+
+
+def rows(curves):
+    """The rows of the results, from the curves of every seed."""
+    last = {side: [curve[side][-1] for curve in curves] for side in curves[0]}
+    seconds = {side: [float(end["seconds"]) for end in ends] for side, ends in last.items()}
+    loss = {
+        side: statistics.mean(float(end["loss"]) for end in ends) for side, ends in last.items()
+    }
+    n = f"{len(curves)} seed{'s' * (len(curves) > 1)}"
+    against = f"nanoGPT's recipe for a CPU, 2,000 steps, loss {loss['reference']:.3f}"
+    for side in ("ours, short", "ours, long"):
+        times = np.transpose([seconds[side], seconds["reference"]])
+        what = f"training, 4 layers, width 128, context 64, {side}: loss {loss[side]:.3f}, {n}"
+        yield row(what, against, times)
+
+
+def tune(text, options):
+    """One run of ours with other options, its loss on the last twentieth of the training part."""
+    cut = len(text.train) - len(text.train) // 20
+    ours = Ours(text.train[:cut], options.pop("seed", 0), SHORT | options)
+    ((seconds, loss),) = run(ours, text.train[cut:])
+    print(f"{options}: {seconds:.1f} s, loss {loss:.4f}")
+
+
+def option(text):
+    """NAME=VALUE, the value as in JSON or a plain word."""
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
 
 
 def main():
-    pass
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one seed instead of five")
+    parser.add_argument("--tune", nargs="*", type=option, metavar="NAME=VALUE", help="one run")
+    arguments = parser.parse_args()
+    text = load_text(TrainConfig.make(**SHORT))
+    text.train, text.held_out = (x.astype(np.int64) for x in (text.train, text.held_out))
+    if arguments.tune is not None:
+        return tune(text, dict(arguments.tune))
+    curves = [in_turn(text.train, text.held_out, s) for s in range(1 if arguments.quick else SEEDS)]
+    results = list(rows(curves))
+    record(results)
+    with CURVES.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["side", "seed", "seconds", "loss"])
+        writer.writeheader()
+        writer.writerows(point for seed in curves for side in seed.values() for point in side)
+    columns = ["threads", "what", "against", "ms", "ratio", "low", "high"]
+    print(pd.DataFrame(results)[columns].to_string(index=False))
 
 
 if __name__ == "__main__":
