@@ -26,11 +26,16 @@ def table():
     ]
     for r in newest.itertuples():
         ratio = f"{r.ratio} ({r.low}–{r.high})"
-        cells = [r.what, r.against, r.threads, f"{float(r.ms):,.3g}", ratio, r.date]
+        cells = [r.what, r.against, r.threads, f"{_short(float(r.ms))}", ratio, r.date]
         lines.append(f"| {' | '.join(cells)} |")
     machines = "; ".join(newest["machine"].unique())
     versions = "; ".join(newest["versions"].unique())
     return "\n".join([*lines, "", f"On {machines}. {versions}."])
+
+
+def _short(ms):
+    """Three digits, or all before the point."""
+    return f"{ms:,.0f}" if ms >= 100 else f"{ms:.3g}"
 
 
 def draw(path):
@@ -51,7 +56,7 @@ def main():
     text = readme.read_text(encoding="utf-8")
     before, rest = text.split(START)
     readme.write_text(f"{before}{START}\n{table()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
-    if CURVES.exists():
+    if CURVES.exists() and pd.read_csv(CURVES).groupby(["side", "seed"]).size().max() > 1:
         draw(FOLDER / "quality.svg")
 
 

@@ -38,7 +38,13 @@ COLAB = {  # in August 2026, on Python 3.13
     "ipython": "7.34.0",
     "notebook": "6.5.7",
 }
-ALSO_THERE = {"torch": "2.11.0", "pandas": "2.2.2", "tqdm": "4.67.1", "filelock": "3.18.0"}
+ALSO_THERE = {
+    "torch": "2.11.0",
+    "pandas": "2.2.2",
+    "tqdm": "4.67.1",
+    "filelock": "3.18.0",
+    "regex": "2024.11.6",
+}
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 PROBE = """
 import importlib.metadata, json, sys

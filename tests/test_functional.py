@@ -378,6 +378,19 @@ def test_linear(seed, leading, d_in, d_out):
         gradcheck(lambda _: (by_hand.linear(*arrays) * dy).sum(), array, gradient)
 
 
+def test_linear_of_one_vector_and_a_large_matrix():
+    """Which goes a way of its own."""
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((by_hand.IN_CACHE // 100, 101))
+    x, bias = rng.standard_normal((2, 1, 101)), rng.standard_normal(len(weight))
+    expected = by_hand.linear(x, weight, bias)
+    for row in (0, 1):
+        y = by_hand.linear(x[row], weight, bias)
+        np.testing.assert_allclose(y, expected[row], rtol=1e-12, atol=1e-12)
+        assert y.shape == (1, len(weight))
+    np.testing.assert_allclose(by_hand.linear(x[0, 0], weight), (expected - bias)[0, 0], atol=1e-12)
+
+
 @properties
 @given(
     seed=SEEDS,

@@ -48,6 +48,9 @@ def _free_one_large_block():
 _free_one_large_block()
 
 
+IN_CACHE = 2**17  # numbers: more, and BLAS takes twice the time for one vector times a matrix
+
+
 def logsumexp(x, axis=-1):
     """The logarithm of the sum of exponentials, without overflow: x (..., V) -> (...).
 
@@ -259,7 +262,11 @@ def linear(x, weight, bias=None):
     array([3.5, 6. ])
     """
     check_linear(x, weight, bias)
-    flat_y = x.reshape(-1, weight.shape[1]) @ weight.T  # (N, d_out): one large product
+    flat_x = x.reshape(-1, weight.shape[1])  # (N, d_in)
+    if len(flat_x) == 1 and weight.size > IN_CACHE and hasattr(np, "vecdot"):  # NumPy 2
+        flat_y = np.vecdot(weight, flat_x)[None]  # row by row, as fast as memory can be read
+    else:
+        flat_y = flat_x @ weight.T  # (N, d_out): one large product
     if bias is not None:
         flat_y += bias
     return flat_y.reshape(*x.shape[:-1], len(weight))
