@@ -1,7 +1,7 @@
 """Run the benchmarks with 1 and with 2 threads, and append the results to results.csv.
 
-    python -m benchmarks                      all of them
-    python -m benchmarks lstm_step bpe        some
+python -m benchmarks                      all of them
+python -m benchmarks lstm_step bpe        some
 """
 
 import os

@@ -43,6 +43,13 @@ def check_range(name, value, *, low=0.0, high=math.inf):
     return float(value)
 
 
+def check_betas(betas):
+    """Raise unless `betas` are two numbers in [0, 1); return them as floats."""
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise TypeError(f"betas = {betas!r}, expected two numbers")
+    return tuple(check_range(f"beta{i}", beta, high=1) for i, beta in enumerate(betas, 1))
+
+
 def check_sizes(**sizes):
     """Raise unless every size is a positive integer.
 
@@ -286,7 +293,7 @@ def check_fit(problem, found, expected):
 
 
 __all__ = [
-    "check_attention", "check_fit", "check_heads", "check_last", "check_linear", "check_matrices",
-    "check_params", "check_range", "check_recurrent", "check_rng", "check_rotary", "check_shape",
+    "check_attention", "check_betas", "check_fit", "check_heads", "check_last", "check_linear",
+    "check_matrices", "check_params", "check_range", "check_recurrent", "check_rng", "check_rotary", "check_shape",
     "check_sizes", "check_some", "check_targets", "is_bool", "shapes_of",
 ]  # fmt: skip

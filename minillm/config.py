@@ -428,7 +428,7 @@ def _json_object(text):
     """A dict from JSON."""
     try:
         values = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"text = {str(text)[:40]!r}, expected JSON: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"text = {text[:40]!r}, expected a JSON object of options")  # noqa: TRY004

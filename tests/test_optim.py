@@ -414,6 +414,8 @@ BAD = [
     ("nesterov", lambda f, p: f.SGD([p], nesterov=True), ValueError, "momentum > 0"),
     ("alpha", lambda f, p: f.RMSProp([p], alpha=2), ValueError, "alpha = 2"),
     ("eps", lambda f, p: f.RMSProp([p], eps=-1e-8), ValueError, "eps = -1e-08"),
+    ("betas", lambda f, p: f.Adam([p], betas=0.9), TypeError, "betas = 0.9"),
+    ("one beta", lambda f, p: f.Adam([p], betas=(0.9,)), TypeError, "betas = (0.9,)"),
     ("beta1", lambda f, p: f.Adam([p], betas=(-0.1, 0.9)), ValueError, "beta1 = -0.1"),
     ("beta2", lambda f, p: f.AdamW([p], betas=(0.9, 1.0)), ValueError, "beta2 = 1"),
     ("decay", lambda f, p: f.AdamW([p], weight_decay=float("nan")), ValueError, "nan"),

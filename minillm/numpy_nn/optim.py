@@ -13,6 +13,7 @@ shape and dtype. In the formulas theta is a parameter and g its gradient.
 import numpy as np
 
 from minillm.checks import (
+    check_betas,
     check_fit,
     check_matrices,
     check_params,
@@ -261,8 +262,7 @@ class Adam(Optimizer):
 
     def __init__(self, params, *, betas=(0.9, 0.999), eps=1e-8):
         super().__init__(params)
-        beta1, beta2 = betas
-        self.betas = check_range("beta1", beta1, high=1), check_range("beta2", beta2, high=1)
+        self.betas = check_betas(betas)
         self.eps = check_range("eps", eps)
         self.mean, self.square = self.zeros(), self.zeros()
 
