@@ -23,6 +23,9 @@ on from there. So the probabilities are sharpened (a temperature below 1), or th
 unlikely tokens are cut off (top-k, top-p, min-p: one of them will do). Too sharp,
 and the text repeats itself. The steps are taken in the order above.
 
+Of a text longer than the model's context, only the later part is read: when it is
+full, its first half is dropped.
+
 examples (runs/shakespeare was trained by minillm.train, models/gpt2 is a folder
 of Hugging Face's):
   {PROG} runs/shakespeare --prompt "ROMEO:" --top-k 50
