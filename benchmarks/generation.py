@@ -13,12 +13,11 @@ import time
 from inspect import signature
 from itertools import islice
 
-import pandas as pd
 import torch
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging
 
-from benchmarks.timing import record, row
+from benchmarks.timing import report, row
 from minillm.checkpoints import load
 from minillm.generate import stream_ids
 
@@ -82,9 +81,7 @@ def rows():
 
 def main():
     results = list(rows())
-    record(results)
-    columns = ["threads", "what", "against", "ms", "ratio", "low", "high"]
-    print(pd.DataFrame(results)[columns].to_string(index=False))
+    report(results)
 
 
 if __name__ == "__main__":

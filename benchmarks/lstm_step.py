@@ -1,10 +1,9 @@
 """One training step of an LSTM, by hand in either half, against `torch.nn.LSTM`."""
 
 import numpy as np
-import pandas as pd
 import torch
 
-from benchmarks.timing import compare, record
+from benchmarks.timing import compare, report
 from minillm.numpy_nn.recurrent import LSTM
 from minillm.torch_nn.recurrent import LSTM as Twin
 from minillm.weights import copy
@@ -40,9 +39,7 @@ def step_rows(rng, n_layer):
 def main():
     rng = np.random.default_rng(0)
     rows = [row for n_layer in (1, 2) for row in step_rows(rng, n_layer)]
-    record(rows)
-    columns = ["threads", "what", "against", "ms", "ratio", "low", "high"]
-    print(pd.DataFrame(rows)[columns].to_string(index=False))
+    report(rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """The NumPy half against its PyTorch twin and PyTorch's own kernels, at a language model's sizes."""
 
 import numpy as np
-import pandas as pd
 import torch
 
-from benchmarks.timing import compare, record
+from benchmarks.timing import compare, report
 from minillm.numpy_nn import functional as numpy_functional
 from minillm.numpy_nn import optim as numpy_optim
 from minillm.numpy_nn.parameter import Parameter
@@ -96,9 +95,7 @@ def optimizer_rows(rng):
 def main():
     rng = np.random.default_rng(0)
     rows = [*loss_rows(rng), *activation_rows(rng), *optimizer_rows(rng)]
-    record(rows)
-    columns = ["threads", "what", "against", "ms", "ratio", "low", "high"]
-    print(pd.DataFrame(rows)[columns].to_string(index=False))
+    report(rows)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 RESULTS = Path(__file__).with_name("results.csv")
@@ -49,6 +50,13 @@ def row(what, against, times):
         "low": f"{low:.2f}",
         "high": f"{high:.2f}",
     }
+
+
+def report(rows):
+    """Append rows to the results file, and print them as a table."""
+    record(rows)
+    columns = ["threads", "what", "against", "ms", "ratio", "low", "high"]
+    print(pd.DataFrame(rows)[columns].to_string(index=False))
 
 
 def record(rows):

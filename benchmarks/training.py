@@ -17,10 +17,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
-from benchmarks.timing import record, row
+from benchmarks.timing import report, row
 from benchmarks.transformer_step import GPT
 from minillm.config import TrainConfig
 from minillm.schedules import cosine
@@ -172,13 +171,11 @@ def main():
     seeds = range(1 if arguments.quick else SEEDS)
     curves = [in_turn(text.train, text.held_out, s, arguments.quick) for s in seeds]
     results = list(rows(curves))
-    record(results)
+    report(results)
     with CURVES.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["side", "seed", "seconds", "loss"])
         writer.writeheader()
         writer.writerows(point for seed in curves for side in seed.values() for point in side)
-    columns = ["threads", "what", "against", "ms", "ratio", "low", "high"]
-    print(pd.DataFrame(results)[columns].to_string(index=False))
 
 
 if __name__ == "__main__":

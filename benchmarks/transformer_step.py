@@ -6,12 +6,11 @@ as in GPT-2.
 """
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.timing import compare, record
+from benchmarks.timing import compare, report
 from minillm.batches import Batch
 from minillm.config import TransformerConfig
 from minillm.numpy_nn.optim import AdamW as NumpyAdamW
@@ -107,9 +106,7 @@ def rows(rng):
 
 def main():
     results = list(rows(np.random.default_rng(0)))
-    record(results)
-    columns = ["threads", "what", "against", "ms", "ratio", "low", "high"]
-    print(pd.DataFrame(results)[columns].to_string(index=False))
+    report(results)
 
 
 if __name__ == "__main__":

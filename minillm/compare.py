@@ -32,7 +32,7 @@ def difference(got, expected, rtol, atol):
     >>> difference(np.ones((1, 3)), np.ones(3), 1e-5, 1e-8)
     'its shape is (1, 3), not (3,)'
     """
-    got, expected = _plain(got), _plain(expected)
+    got, expected = plain(got), plain(expected)
     if isinstance(expected, dict):
         return _dict_difference(got, expected, rtol, atol)
     if _holds_parts(expected):
@@ -49,7 +49,7 @@ def _holds_parts(expected):
     """Whether a tuple or list is compared item by item, not as one array of numbers."""
     if not isinstance(expected, (tuple, list)):
         return False
-    arrays = any(np.ndim(_plain(item)) for item in expected if not isinstance(item, (list, tuple)))
+    arrays = any(np.ndim(plain(item)) for item in expected if not isinstance(item, (list, tuple)))
     return arrays or not _is_numeric(expected)
 
 
@@ -97,20 +97,20 @@ def _array_difference(got, expected, rtol, atol):
 
 def _is_numeric(value):
     """Whether `value` is a number (no bool), or an array or nested lists of numbers."""
-    value = _plain(value)
+    value = plain(value)
     if isinstance(value, (bool, np.bool_)):
         return False
     if isinstance(value, (list, tuple)):
         if not all(_is_numeric(item) or isinstance(item, bool) for item in value):
             return False
-        return len({np.shape(_plain(item)) for item in value}) == 1  # neither empty nor ragged
+        return len({np.shape(plain(item)) for item in value}) == 1  # neither empty nor ragged
     if isinstance(value, (np.ndarray, np.generic)):
         return value.dtype.kind in "biufc"
     return isinstance(value, numbers.Number)
 
 
 def _kind(value):
-    value = _plain(value)
+    value = plain(value)
     if isinstance(value, (bool, np.bool_)):
         return "a bool"
     if isinstance(value, numbers.Number):
@@ -131,7 +131,7 @@ def short(value):
      [0. 1.]] 0.333333 len
     """
     try:
-        value = _plain(value)
+        value = plain(value)
         if isinstance(value, np.ndarray) and value.ndim:
             if value.size == 0:
                 return f"an empty array of shape {value.shape}"
@@ -149,7 +149,7 @@ def short(value):
     return text if len(text) <= 70 else f"{text[:67]}..."
 
 
-def _plain(value):
+def plain(value):
     """A tensor of any device or type, with or without a gradient, as an array; all else as it is."""
     if not (hasattr(value, "detach") and hasattr(value, "numpy")):
         return value
@@ -160,4 +160,4 @@ def _plain(value):
         return value.float().numpy()
 
 
-__all__ = ["difference", "short"]
+__all__ = ["difference", "plain", "short"]

@@ -180,7 +180,7 @@ class World:
             if name in parts and hasattr(share, "full_tensor"):
                 from torch.distributed.tensor import distribute_tensor
 
-                whole = parts[name].to(share.device, share.dtype)
+                whole = torch.as_tensor(parts[name]).to(share.device, share.dtype)
                 parts[name] = distribute_tensor(whole, share.device_mesh, share.placements)
         optimizer.load_state(parts)
 

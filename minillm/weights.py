@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from minillm.checks import check_fit, shapes_of
+from minillm.compare import plain
 from minillm.config import ModelConfig
 from minillm.safetensors import TensorFile, write
 
@@ -48,7 +49,7 @@ def copy(source, target):
     found, parameters = _named("source", source), _named("target", target)
     check_fit("source does not fit target", shapes_of(found), shapes_of(parameters))
     for name, parameter in parameters.items():
-        assign(parameter, _array(found[name].data))
+        assign(parameter, plain(found[name].data))
 
 
 def save(model, path, *, extra=None):
@@ -239,14 +240,6 @@ def _named(name, layer):
     if not hasattr(layer, "named_parameters"):
         raise TypeError(f"{name} is a {type(layer).__name__}, expected a layer or model")
     return {n.replace("_orig_mod.", ""): p for n, p in layer.named_parameters()}  # if compiled
-
-
-def _array(x):
-    """An array or tensor as an array of NumPy, which holds bfloat16 as float32."""
-    if not hasattr(x, "detach"):
-        return x
-    x = x.detach().cpu()
-    return (x.float() if "bfloat16" in str(x.dtype) else x).numpy()
 
 
 __all__ = ["copy", "load", "load_extra", "save"]

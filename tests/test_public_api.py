@@ -31,7 +31,9 @@ def is_inner(name):
     return any(hasattr(importlib.import_module(package), "__all__") for package in packages)
 
 
-HELPERS = {"minillm.checks", "minillm.compare", "minillm.files"}  # serve other modules, not readers
+HELPERS = {  # serve other modules, not readers
+    "minillm.checks", "minillm.compare", "minillm.files", "minillm.terminal",
+}  # fmt: skip
 PUBLIC_MODULES = [name for name in MODULES if not is_inner(name) and name not in HELPERS]
 DRAWN = {"minillm.plots"}  # its examples are the book's figures; test_plots.py draws each kind
 OBVIOUS = {"ax", "title"}  # need no explanation where everything draws

@@ -16,7 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "minillm"
-HELPERS = {"minillm.checks", "minillm.compare", "minillm.files"}  # serve other modules, not readers
+HELPERS = {  # serve other modules, not readers
+    "minillm.checks", "minillm.compare", "minillm.files", "minillm.terminal",
+}  # fmt: skip
 METHODS = {"classmethod": "classmethod", "staticmethod": "staticmethod", "property": "property"}
 METHODS |= {"cached_property": "property"}
 

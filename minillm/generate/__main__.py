@@ -9,6 +9,7 @@ import numpy as np
 
 from minillm import checkpoints, data, weights
 from minillm.checks import check_range, check_sizes
+from minillm.terminal import Parser
 from minillm.tokenizer import BPETokenizer, Tokenizer
 
 from . import beam_search, decode_stream, probabilities, stream
@@ -49,13 +50,6 @@ CHOOSING = [
      "do not draw: search for the most probable text, keeping the N best at each token"),
     ("--length-penalty", "A", float, "with --beams: 0 prefers short texts (default), 1 hardly does"),
 ]  # fmt: skip
-
-
-class Parser(argparse.ArgumentParser):
-    """One that says what is wrong in one line."""
-
-    def error(self, message):
-        self.exit(2, f"{PROG}: {message} (--help tells more)\n")
 
 
 def parser():

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from minillm.config import CHOICES, MODELS, NOT_TRAINED, TrainConfig
+from minillm.terminal import Parser
 
 from . import train
 from .folder import read_config
@@ -40,13 +41,6 @@ then:
 
 exit status: 0 all is well; 2 something is wrong, one line says what; 130 Ctrl-C,
 143 SIGTERM"""
-
-
-class Parser(argparse.ArgumentParser):
-    """One that says what is wrong in one line."""
-
-    def error(self, message):
-        self.exit(2, f"{PROG}: {message} (--help tells more)\n")
 
 
 def parser():

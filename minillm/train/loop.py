@@ -173,19 +173,13 @@ class Run:
             world.wrap(self.model.to(world.device), config.parallel, **options)
         self.optimizer = new_optimizer(config, self.model)
         if saved:
-            start, to = "optimizer.", self._array
-            state = {n.removeprefix(start): to(x) for n, x in saved.items() if n.startswith(start)}
+            start = "optimizer."
+            state = {n.removeprefix(start): x for n, x in saved.items() if n.startswith(start)}
             world.load_state(self.optimizer, state)
             if "loss_scale" in saved:
-                self.model.loss_scale.copy_(to(saved["loss_scale"]))
+                import torch
 
-    def _array(self, x):
-        """An array of NumPy as one of the half."""
-        if self.config.half == "numpy":
-            return x
-        import torch
-
-        return torch.from_numpy(x)
+                self.model.loss_scale.copy_(torch.as_tensor(saved["loss_scale"]))
 
     def go(self):
         """Take the steps that are left, and give the result."""
@@ -237,7 +231,6 @@ class Run:
         self.optimizer.zero_grad()
         loss = gradients(model, batch, n_parts=parts, between=world.accumulating, **options)
         norm = optim.clip_grad_norm(self.optimizer.params, config.clip or 1e30)
-        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of FSDP's shares
         half_precision, fine = config.precision == "float16", True
         if half_precision or world.device in (None, "cpu"):  # elsewhere that would be to wait
             fine = math.isfinite(norm) and (half_precision or math.isfinite(loss))
