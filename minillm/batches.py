@@ -11,6 +11,8 @@ from typing import Any
 from minillm.checks import is_bool
 from minillm.config import ModelConfig
 
+IGNORED = -100  # the target of a position that does not count
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -275,4 +277,4 @@ def _check_mask(name, mask, shape):
         )
 
 
-__all__ = ["Batch", "Cache"]
+__all__ = ["IGNORED", "Batch", "Cache"]

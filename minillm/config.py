@@ -242,6 +242,11 @@ NOT_TRAINED = {  # options of a record that do not go with the next token, or ar
     "vocab_size", "context_length", "cell", "kind", "source_vocab_size", "head_transform",
     "n_class", "pool",
 }  # fmt: skip
+OPTIMIZER_ONLY = {
+    "momentum": ("muon", "sgd"),
+    "beta1": ("adamw", "muon"),
+    "beta2": ("adamw", "muon"),
+}
 TORCH_ONLY = ("device", "precision", "compile", "checkpointing", "sdpa", "fused", "parallel")
 
 
@@ -324,9 +329,18 @@ class TrainConfig:
                 object.__setattr__(self, field.name, value)
         lr = self.lr or RATES[self.optimizer]
         muon, wsd = self.optimizer == "muon", self.schedule == "wsd"
-        _expect(muon or self.adam_lr is None, "adam_lr", self.adam_lr, "None but with muon")
-        _expect(muon or self.output_lr is None, "output_lr", self.output_lr, "None but with muon")
-        _expect(wsd or self.n_decay is None, "n_decay", self.n_decay, "None but with wsd")
+        _expect(
+            muon or self.adam_lr is None, "adam_lr", self.adam_lr, "None unless optimizer = 'muon'"
+        )
+        _expect(
+            muon or self.output_lr is None,
+            "output_lr",
+            self.output_lr,
+            "None unless optimizer = 'muon'",
+        )
+        _expect(
+            wsd or self.n_decay is None, "n_decay", self.n_decay, "None unless schedule = 'wsd'"
+        )
         adam_lr = (lr / 5 if self.adam_lr is None else self.adam_lr) if muon else None
         defaults = {
             "lr": lr,
@@ -360,6 +374,9 @@ class TrainConfig:
             alone = self.half == "numpy" and field.name in TORCH_ONLY
             usual = ("auto", "cpu") if field.name == "device" else (usual,)
             _expect(not alone or value in usual, field.name, value, "half = 'torch' with it")
+            having = OPTIMIZER_ONLY.get(field.name, (self.optimizer,))
+            _expect(self.optimizer in having or value in usual, field.name, value,
+                    f"optimizer = {' or '.join(map(repr, having))} with it")  # fmt: skip
         self.model_config(vocab_size=2)  # which checks its options
 
     @classmethod

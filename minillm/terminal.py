@@ -1,6 +1,12 @@
 """What the command lines share."""
 
 import argparse
+import os
+import sys
+
+ERRORS = (  # what a user, a file or a device may cause; anything else is a fault of ours
+    FloatingPointError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
@@ -10,4 +16,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
 
 
-__all__ = ["Parser"]
+def complain(prog, error):
+    """Say in one line what is wrong, and return the exit status for it."""
+    print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def hang_up():
+    """Who reads what is printed, such as head, has had enough: the rest goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+__all__ = ["ERRORS", "Parser", "complain", "hang_up"]

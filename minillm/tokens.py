@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minillm.batches import Batch
+from minillm.batches import IGNORED, Batch
 from minillm.checks import check_range, check_sizes
 from minillm.files import replacing
 from minillm.tokenizer import Tokenizer
@@ -338,13 +338,13 @@ def evaluation_windows(tokens, context_length, batch_size, *, rank=0, world=1):
             rows = range(row, min(row + batch_size, n_row))
             starts = [(row * world + rank) * T for row in rows]
             ids = [np.asarray(tokens[at : at + T + 1], np.int64) for at in starts]
-            yield _batch([np.pad(x, (0, T + 1 - len(x)), constant_values=-100) for x in ids])
+            yield _batch([np.pad(x, (0, T + 1 - len(x)), constant_values=IGNORED) for x in ids])
 
     return batches()
 
 
 def _batch(windows):
-    """A batch of windows of T + 1 ids, of which -100 is padding."""
+    """A batch of windows of T + 1 ids, of which IGNORED is padding."""
     ids = np.stack(windows).astype(np.int64)
     return Batch(np.maximum(ids[:, :-1], 0), targets=ids[:, 1:].copy())
 

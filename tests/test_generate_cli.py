@@ -229,7 +229,7 @@ def test_wrong_models(run, capsys):
     CharTokenizer.train("abc").save(run / "tokenizer.json")
     assert "the tokenizer has 3 tokens, expected vocab_size = 10" in says(capsys, run)
     (run / "tokenizer.json").unlink()
-    assert "tokenizer.json" in says(capsys, run)
+    assert "tokenizer.json is not there, expected the model's tokenizer" in says(capsys, run)
 
 
 def test_models_that_do_not_write(run, capsys):

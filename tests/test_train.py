@@ -21,7 +21,7 @@ from minillm.metrics import bits_per_byte
 from minillm.tokenizer import CharTokenizer, Tokenizer
 from minillm.tokens import write_tokens
 from minillm.train import evaluate, folder, gradients, loop, parts, train
-from minillm.train.folder import RunFolder, read_log
+from minillm.train.folder import COLUMNS, RunFolder, read_log
 
 HALVES = ("numpy", "torch")
 TINY = {
@@ -344,6 +344,21 @@ def test_tensorboard_gets_the_log(text, out, monkeypatch):
     assert made == {"purge_step": 13}
 
 
+def test_tensorboard_reads_the_log(text, out):
+    """With the real package: every number of the log, a run that goes on included."""
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for _ in range(2):
+        result = run(**FEW, data=text, out=out, tensorboard=True)
+    events = reading.EventAccumulator(out)
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == set(COLUMNS[2:])
+    for name in COLUMNS[2:]:
+        steps, values = result.curve(name)
+        read = events.Scalars(name)
+        assert [event.step for event in read] == steps
+        np.testing.assert_allclose([event.value for event in read], values, rtol=1e-6)
+
+
 # What goes wrong.
 
 
@@ -636,9 +651,11 @@ def test_bad_input(text, options, message):
         ({"seed": 0.5}, TypeError, r"seed = 0\.5, expected"),
         ({"n_warmup": 12}, ValueError, r"n_warmup = 12, expected less than n_steps = 12"),
         ({"schedule": "wsd", "n_decay": 13}, ValueError, r"n_decay = 13, expected at most 12"),
-        ({"n_decay": 3}, ValueError, r"n_decay = 3, expected None but with wsd"),
-        ({"adam_lr": 0.1}, ValueError, r"adam_lr = 0\.1, expected None but with muon"),
-        ({"output_lr": 0.1}, ValueError, r"output_lr = 0\.1, expected None but with muon"),
+        ({"n_decay": 3}, ValueError, r"n_decay = 3, expected None unless schedule = 'wsd'"),
+        ({"adam_lr": 0.1}, ValueError, r"adam_lr = 0\.1, expected None unless optimizer = 'muon'"),
+        ({"output_lr": 0.1}, ValueError, r"output_lr = 0\.1, expected None unless optimizer = 'muon'"),
+        ({"momentum": 0.5}, ValueError, r"momentum = 0\.5, expected optimizer = 'muon' or 'sgd'"),
+        ({"optimizer": "sgd", "beta2": 0.9}, ValueError, r"beta2 = 0\.9, expected optimizer ="),
         ({"accumulate": 3}, ValueError, r"accumulate = 3, expected a divisor of batch_size = 4"),
         ({"held_out": 0}, ValueError, r"held_out = 0\.0, expected more than 0"),
         ({"held_out": 1.0}, ValueError, r"held_out = 1, expected 0 <= held_out < 1"),
@@ -676,6 +693,48 @@ def test_options_come_back_from_json(options):
 def test_json_that_is_no_config(text, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_json(text)
+
+
+def test_a_folder_of_something_else_is_left_alone(text, tmp_path):
+    """A folder of Hugging Face's, say, has a config.json and a tokenizer.json too."""
+    folder = tmp_path / "gpt2"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_text('{"model_type": "gpt2"}')
+    with pytest.raises(ValueError, match=r"holds config\.json, but no training run, expected a new"):
+        run(**FEW, data=text, out=str(folder))
+    assert {(folder / name).read_text() for name in ("config.json", "tokenizer.json")} == {
+        '{"model_type": "gpt2"}'
+    }
+
+
+def test_the_best_model_of_another_run_is_left_alone(text, out):
+    """Also where that run was killed before its first checkpoint."""
+    run(**FEW, data=text, out=out)
+    has_no_checkpoint(text, out)
+    best = Path(out, "best.safetensors")
+    before = best.read_bytes()
+    with pytest.raises(ValueError, match=r"lr = 0\.5, expected 0\.001 as in"):
+        run(**FEW, data=text, out=out, lr=0.5)
+    assert best.read_bytes() == before
+    run(**FEW, data=text, out=out)  # the same one begins again
+
+
+def test_a_default_that_is_said_is_the_same_run(text, out):
+    common = FEW | {"model": "mlp", "data": text, "out": out}
+    run(**common)
+    assert run(**common, d_model=128).step == 12
+    with pytest.raises(ValueError, match=r"d_model = 8, expected 128 as in"):
+        run(**common, d_model=8)
+
+
+def test_an_empty_text_and_a_file_as_folder(text, tmp_path):
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
+    with pytest.raises(ValueError, match=r"data = '.*empty\.txt' is empty, expected a text"):
+        run(**FEW, data=str(empty))
+    with pytest.raises(OSError, match=r"out = '.*empty\.txt', expected a folder.*: File exists"):
+        run(**FEW, data=text, out=str(empty))
 
 
 def test_a_config_is_needed():

@@ -196,6 +196,21 @@ def test_a_run_that_diverges_says_so_in_one_line(text, tmp_path, capsys):
     assert (status, "A smaller lr, a longer n_warmup" in line) == (2, True)
 
 
+def test_a_reader_that_leaves_does_not_end_the_run(text, tmp_path):
+    """As in ``... | head -1``; and the first line is there before the last step."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "minillm.train", "--data", text, "--out", str(out), *SMALL]
+    command += ["--n-steps", "2000", "--eval-every", "10"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline().startswith("step      0: 360 tokens")
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (0, "")
+    assert weights.load_extra(out / "last.safetensors")["step"] == 2000
+
+
 def test_as_a_command(text, tmp_path):
     """With PyTorch, on the real way in; nothing but the results is printed."""
     arguments = [

@@ -5,6 +5,8 @@ import os
 import sys
 import textwrap
 
+from minillm.terminal import hang_up
+
 from . import places
 from .fetch import check, fetch
 from .network import DownloadError
@@ -120,4 +122,9 @@ def _size(path):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = hang_up()
+    sys.exit(status)

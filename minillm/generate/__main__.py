@@ -1,7 +1,6 @@
 """The command line: a trained model writes on, in the terminal."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from minillm import checkpoints, data, weights
 from minillm.checks import check_range, check_sizes
-from minillm.terminal import Parser
+from minillm.terminal import ERRORS, Parser, complain, hang_up
 from minillm.tokenizer import BPETokenizer, Tokenizer
 
 from . import beam_search, decode_stream, probabilities, stream
@@ -96,11 +95,10 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print()
         return 130
-    except BrokenPipeError:  # who reads, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    except BrokenPipeError:
+        hang_up()
+    except ERRORS as error:
+        return complain(PROG, error)
     return 0
 
 
@@ -168,7 +166,12 @@ def load(options):
 def load_tokenizer(given, saved, path, config):
     """The tokenizer that was given, or lies beside a model; else GPT-2's, where it fits."""
     if given or saved:
-        return Tokenizer.load(given or saved.with_name("tokenizer.json"))
+        file = given or saved.with_name("tokenizer.json")
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{file} is not there, expected the model's tokenizer: --tokenizer"
+            )
+        return Tokenizer.load(file)
     if (path / "vocab.json").exists():
         return BPETokenizer.from_gpt2(path / "vocab.json", path / "merges.txt")
     if config.vocab_size == GPT2_SIZE:

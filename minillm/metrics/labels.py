@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minillm.batches import IGNORED
 from minillm.checks import check_range, check_shape, check_sizes
 
 
@@ -39,7 +40,7 @@ class Scores(NamedTuple):
     support: Any
 
 
-def accuracy(predictions, targets, *, ignore_index=-100):
+def accuracy(predictions, targets, *, ignore_index=IGNORED):
     """The share of positions where the prediction is the target: ids (...), (...) -> float.
 
     Parameters
@@ -62,7 +63,7 @@ def accuracy(predictions, targets, *, ignore_index=-100):
     return float((predictions == targets).mean())
 
 
-def accuracy_interval(predictions, targets, *, confidence=0.95, ignore_index=-100):
+def accuracy_interval(predictions, targets, *, confidence=0.95, ignore_index=IGNORED):
     """Between what the true accuracy lies, as far as these positions tell: -> (low, high).
 
     Parameters
@@ -137,7 +138,7 @@ def wilson_interval(n_right, n, *, confidence=0.95):
     return low(n_right), 1 - low(n - n_right)  # so 0 and 1 come out exactly
 
 
-def class_scores(predictions, targets, *, average=None, labels=None, ignore_index=-100):
+def class_scores(predictions, targets, *, average=None, labels=None, ignore_index=IGNORED):
     """Precision, recall and F1 of a classifier, by label or averaged: -> `Scores`.
 
     Parameters

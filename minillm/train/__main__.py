@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from minillm.config import CHOICES, MODELS, NOT_TRAINED, TrainConfig
-from minillm.terminal import Parser
+from minillm.terminal import ERRORS, Parser, complain
 
 from . import train
 from .folder import read_config
@@ -149,11 +149,8 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print(f"{PROG}: stopped at once; the last checkpoint is as it was", file=sys.stderr)
         return 130
-    except (
-        FloatingPointError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
-    ) as error:  # fmt: skip
-        print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    except ERRORS as error:
+        return complain(PROG, error)
     if result.stopped:
         print(f"stopped at step {result.step}, saved: the same command goes on", file=sys.stderr)
         return 128 + result.stopped

@@ -1,6 +1,7 @@
 """The folder of a run: its options, its log, its checkpoints, whole at every moment."""
 
 import csv
+import dataclasses
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +51,11 @@ class RunFolder:
         self.last, self.best = self.path / "last.safetensors", self.path / "best.safetensors"
         self.tokenizer, self.log = self.path / "tokenizer.json", self.path / "log.csv"
         if self.writes:
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                expected = "expected a folder that can be made and written"
+                raise type(error)(f"out = {config.out!r}, {expected}: {error.strerror}") from None
             self.lock = FileLock(self.path / ".lock")
             try:
                 self.lock.acquire(timeout=0)
@@ -62,13 +67,15 @@ class RunFolder:
             self.saved = weights.load_extra(self.last)
         elif resume:
             raise ValueError(f"resume = True, but {self.last} is not there, expected a checkpoint")
+        elif self.writes:
+            self._check_ours()
         if self.writes:
             self._tidy()
 
     def _check_same(self):
         """Raise unless the run that left a checkpoint here had the same options."""
-        path, ours = self.path / "config.json", self.config.flat()
-        theirs = read_config(path).flat()
+        path = self.path / "config.json"
+        ours, theirs = map(_all_options, (self.config, read_config(path)))
         for name in ours | theirs:
             value, expected = ours.get(name), theirs.get(name)
             if name not in MAY_DIFFER and value != expected:
@@ -76,6 +83,21 @@ class RunFolder:
                     f"{name} = {value!r}, expected {expected!r} as in {path}, to go on with that "
                     f"run; for another, give another folder than out = {self.config.out!r}"
                 )
+
+    def _check_ours(self):
+        """Raise unless what is to be replaced in a folder without a checkpoint is a run's own."""
+        path = self.path / "config.json"
+        found = [p for p in (path, self.best, self.log, self.tokenizer) if p.exists()]
+        try:
+            if found:
+                read_config(path)
+        except (OSError, ValueError):
+            raise ValueError(
+                f"out = {self.config.out!r} holds {found[0].name}, but no training run, expected "
+                "a new folder, so that nothing is lost"
+            ) from None
+        if self.best.exists():  # of a run that ended before its first checkpoint
+            self._check_same()
 
     def _tidy(self):
         """Make the folder as it was at the last checkpoint; without one, as for a new run."""
@@ -143,6 +165,12 @@ def read_config(path):
         return TrainConfig.from_json(Path(path).read_text("utf-8"))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _all_options(config):
+    """All options by name, also those of the model that were not said."""
+    model = dataclasses.asdict(config.model_config(vocab_size=2))
+    return {name: x for name, x in model.items() if name != "vocab_size"} | config.flat()
 
 
 def read_log(path):

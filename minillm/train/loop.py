@@ -7,6 +7,7 @@ depends on stands in the checkpoint: so a run that goes on gives the same losses
 import importlib
 import math
 import signal
+import sys
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
@@ -16,15 +17,15 @@ from typing import Any
 import numpy as np
 
 from minillm import schedules
-from minillm.batches import Batch
+from minillm.batches import IGNORED, Batch
 from minillm.config import TrainConfig
 from minillm.metrics import bits_per_byte
+from minillm.terminal import hang_up
 from minillm.tokens import Windows, evaluation_windows
 
 from .folder import COLUMNS, RunFolder
 from .parts import ALONE, load_text, new_model, new_optimizer, new_rng, start_world
 
-IGNORED = -100
 SHOWN = {  # of a line of the log, in the terminal
     "train_loss": "train {:.4f}, ",
     "val_loss": "held out {:.4f} nats per token, ",
@@ -194,7 +195,9 @@ class Run:
             n = sum(math.prod(p.shape) for p in self.optimizer.params)
             facts = [f"{x:,} {name}" for name, x in text.facts.items() if name != "sha256"]
             facts += [f"{text.vocab_size:,} different ones", f"{n:,} parameters"]
-            self.bar.write(f"step {begun:6,}: {', '.join(facts)}")
+            self._say(f"step {begun:6,}: {', '.join(facts)}")
+            if begun == config.n_steps:
+                self._say(f"n_steps = {begun} are all taken; for more, give another folder")
         with self.bar, Signals(twice=self.world.size == 1) as signals:
             self.clock = perf_counter()
             while self.step < config.n_steps and not self._asked(signals):
@@ -282,7 +285,15 @@ class Run:
         speed = f"{(row['tokens'] - before['tokens']) / seconds:,.0f} tokens/s"
         self.bar.set_postfix_str("".join([*known, speed]), refresh=False)
         if "val_loss" in row and self.progress:
-            self.bar.write("".join([f"step {self.step:6,}: ", *known, speed]))
+            self._say("".join([f"step {self.step:6,}: ", *known, speed]))
+
+    def _say(self, line):
+        """Print a line that stays, at once; if nobody reads any more, the run goes on in silence."""
+        try:
+            self.bar.write(line)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            hang_up()
 
     def _evaluate(self):
         """Loss and bits per byte on the whole held-out text; keep the best model."""

@@ -65,6 +65,8 @@ def load_text(config, tokenizer=None):
         n_bytes, checksum = held_out.n_bytes, tokens.sha256
     else:
         text = _read(path, config.data)
+        if not text:
+            raise ValueError(f"{name} is empty, expected a text")
         cut = int(len(text) * (1 - config.held_out))
         tokenizer = tokenizer or make_tokenizer(config.tokenizer, text, cut)
         vocab_size, n_bytes = len(tokenizer), len(text[cut:].encode())
