@@ -402,7 +402,7 @@ class Muon(Optimizer):
         for g, v in zip(self.grads(), self.velocity, strict=True):
             v *= self.momentum
             v += g
-            towards.append(g + self.momentum * v if self.nesterov else v)
+            towards.append(torch.add(g, v, alpha=self.momentum) if self.nesterov else v)
         for (rows, columns), places in self.by_shape.items():
             stack = torch.stack([_whole(towards[i]) for i in places])
             for i, direction in zip(places, newton_schulz(stack, self.ns_steps), strict=True):
@@ -500,21 +500,22 @@ def newton_schulz(g, steps=5):
     if g.ndim < 2:
         raise ValueError(f"g has shape {tuple(g.shape)}, expected a matrix (..., n, m)")
     check_range("steps", steps, low=1)
-    tall = g.shape[-2] > g.shape[-1]
-    x = g.swapaxes(-1, -2) if tall else g  # wide, so that x x^T is small
+    shape, tall = g.shape, g.shape[-2] > g.shape[-1]
+    x = g.reshape(-1, *shape[-2:])
+    x = x.mT if tall else x  # wide, so that x x^T is small
     n, m = x.shape[-2:]
     oblong = m >= 2 * n  # otherwise the detour does not pay
     x = x / torch.clamp(torch.linalg.norm(x, dim=(-2, -1), keepdim=True), 1e-7)
-    eye = torch.eye(n, dtype=x.dtype, device=x.device)
-    a = x @ x.swapaxes(-1, -2)  # (..., n, n)
+    a = x @ x.mT  # (..., n, n)
     y = None if oblong else x  # the iterate is y @ x, or y itself
     for step in range(steps):
-        p = 3.4445 * eye - 4.7750 * a + 2.0315 * a @ a
+        p = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
+        p.diagonal(dim1=-2, dim2=-1).add_(3.4445)
         y = p if y is None else p @ y
         if step + 1 < steps:
-            a = p @ a @ p if oblong else y @ y.swapaxes(-1, -2)
+            a = p @ a @ p if oblong else y @ y.mT
     y = y @ x if oblong else y
-    return y.swapaxes(-1, -2) if tall else y
+    return (y.mT if tall else y).reshape(shape)
 
 
 def clip_grad_norm(params, max_norm):
