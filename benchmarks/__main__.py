@@ -11,7 +11,7 @@ import sys
 ONE, TWO = ("1",), ("1", "2")
 THREADS = {  # with how many each is worth running
     "numpy_torch": TWO, "transformer_step": TWO, "lstm_step": TWO, "generation": ONE, "bpe": ONE,
-    "training": ONE,
+    "word2vec": TWO, "training": ONE,
 }  # fmt: skip
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
