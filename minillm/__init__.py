@@ -8,10 +8,12 @@ The data's way, and where each part of it lives:
 `minillm.data`           the data sets: registry, verified download, offline stand-ins
 `minillm.tokenizer`      text to ids and back: characters, words, byte pairs
 `minillm.batches`        what a model is given: ids, targets, masks
+`minillm.words`          words, their windows and counts: what word vectors learn from
 `minillm.tokens`         a text on the disk, and windows of it to train on
 `minillm.config`         what a model, or a run, is made of: a checked record for each
 `minillm.numpy_nn`       by hand, forward and backward: `functional`, `layers`, `recurrent`,
-                         `attention`, `transformer`, `models`, `optim`, `gradcheck`
+                         `attention`, `transformer`, `lora`, `models`, `word_vectors`,
+                         `optim`, `gradcheck`
 `minillm.torch_nn`       the twins: the same names, gradients from autograd
 `minillm.schedules`      the learning rate over time
 `minillm.distributed`    several processes that train one model
@@ -22,7 +24,8 @@ The data's way, and where each part of it lives:
 `minillm.metrics`        perplexity, bits per byte, F1, BLEU, calibration, intervals
 `minillm.plots`          the book's one figure style
 `minillm.live`           live controls that also work in a page without a kernel
-`minillm.exercise`       checks answers to exercises; `minillm.quiz` asks questions
+`minillm.exercise`       checks answers to exercises; `minillm.exercises` are those that ask to
+                         build a piece again; `minillm.quiz` asks questions
 `minillm.notebook`       what every notebook does first
 =======================  ==============================================================
 

@@ -30,6 +30,33 @@ EXAMPLES = {
         "targets": [",", 2, None],
     },
     "gradient_descent": {},
+    "sampling": {"logits": [2.0, 1.0, 0.5, -1.0], "labels": ["mat", "sofa", "roof", "of"]},
+    "analogy": {
+        "vectors": [[1, 0, 0], [1, 1, 0], [1, 0, 2], [1, 1, 2], [-1, 0, 0]],
+        "labels": ["man", "woman", "king", "queen", "stone"],
+    },
+    "attention": {
+        "tokens": ["the", "cat", "it"],
+        "scores": [[0, 1, 2], [1, 0, -1], [3, 2, 0]],
+        "query": 2,
+    },
+    "finetuning": {
+        "labels": [10, 30, 100],
+        "methods": ["words", "full"],
+        "accuracy": [[50.0, 60.0, 70.0], [55.0, 58.0, 71.0]],
+    },
+    "alignment": {
+        "source": ["two", "cats"],
+        "target": ["deux", "chats"],
+        "weights": [[[0.75, 0.25], [0.25, 0.75]], [[0, 1], [0, 1]], [[1, 0], [1, 0]]],
+        "written": [["deux", "chats"], ["les", "chats"], ["deux", "mots"]],
+        "probabilities": [[0.9, 0.8], [0.5, 0.8], [0.9, 0.2]],
+    },
+    "tokenization": {
+        "sentences": {"a line": "The lowest sea é 月", "another": "low"},
+        "merges": [(b"l", b"o"), (b"lo", b"w"), (b" ", b"lo"), (b"\xe6", b"\x9c")],
+        "merges_at": 2,
+    },
 }
 
 
@@ -114,7 +141,37 @@ def random_data(rng, view):
             "vocabulary": labels,
             "targets": [*map(int, rng.integers(V, size=T - 1)), None],
         },
+        "analogy": lambda: {
+            "vectors": rng.normal(size=(4 + V, C + 1)),
+            "labels": list(rng.choice(WORDS, 4 + V)),
+            "start": rng.integers(4, size=3).tolist(),
+        },
         "gradient_descent": lambda: {"steps": int(rng.integers(5, 80))},
+        "sampling": lambda: {
+            "logits": rng.normal(size=V) * 2,
+            "labels": list(rng.choice(WORDS, V)),
+        },
+        "attention": lambda: {
+            "tokens": list(rng.choice(WORDS, V)),
+            "scores": rng.normal(size=(V, V)) * 3,
+            "query": int(rng.integers(V)),
+        },
+        "finetuning": lambda: {
+            "labels": np.cumsum(rng.integers(1, 50, size=T + 1)).tolist(),
+            "methods": list(rng.choice(WORDS, C)),
+            "accuracy": 100 * rng.random((C, T + 1)),
+        },
+        "alignment": lambda: {
+            "source": list(rng.choice(WORDS, C)),
+            "target": list(rng.choice(WORDS, T)),
+            "weights": rng.dirichlet(np.ones(C), size=(C + 1, T)),
+            "written": rng.choice(WORDS[:3], (C + 1, T)).tolist(),
+            "probabilities": rng.random((C + 1, T)),
+        },
+        "tokenization": lambda: {
+            "sentences": {f"s{i}": "".join(rng.choice(list("ab é月\n"), V + 3)) for i in range(C)},
+            "merges": [(b"a", b"b"), (b"b", b"a"), (b"ab", b"a"), (b"\xc3", b"\xa9"), (b" ", b"ab")][:T],
+        },
     }[view]()
 
 
@@ -216,9 +273,20 @@ def test_text_cannot_leave_its_place():
         ("worked_example", {"targets": [",", "cat", None]}, "'cat' is not in the vocabulary"),
         ("worked_example", {"targets": [","]}, "holds 1 words, expected 3"),
         ("worked_example", {"tokens": ["Hello"]}, "holds 1 words, expected 3"),
+        ("attention", {"scores": np.ones((2, 2))}, "expected \\(T, T\\)"),
+        ("attention", {"query": 3}, "expected 0 to 2"),
+        ("analogy", {"vectors": np.ones((3, 2))}, "expected 4 to 12"),
+        ("analogy", {"vectors": np.zeros((5, 2))}, "a row of zeros"),
+        ("analogy", {"start": (0, 1)}, "expected three ids"),
         ("gradient_descent", {"surface": "hill"}, "expected one of bowl"),
         ("gradient_descent", {"optimizer": "adam"}, "expected one of SGD"),
         ("gradient_descent", {"steps": 1000}, "expected 5 to 200"),
+        ("sampling", {"logits": [1.0, np.inf, 0.0, 0.0]}, "finite numbers"),
+        ("finetuning", {"labels": [10, 10, 30]}, "that grow"),
+        ("finetuning", {"accuracy": [[0, 1, 200], [0, 1, 2]]}, "from 0 to 100"),
+        ("alignment", {"source": ["two"]}, "weights has shape"),
+        ("alignment", {"weights": -np.ones((3, 2, 2))}, "none below 0"),
+        ("alignment", {"written": [["deux", "chats"]]}, "written holds 1 lists, expected 3"),
     ],
 )
 def test_what_does_not_fit_is_refused(view, changes, message):
@@ -252,4 +320,4 @@ def test_the_colors_are_those_of_the_figures_and_of_the_page():
 def test_jupyterlab_leaves_the_keys_to_every_control(view):
     page = live.show(view, alt="x", **EXAMPLES[view]).data.split("<svg")[0]
     controls = re.findall(r"<(?:input|select|button)\b[^>]*>", page)
-    assert len(controls) > 3 and all("data-lm-suppress-shortcuts" in tag for tag in controls)
+    assert len(controls) > 2 and all("data-lm-suppress-shortcuts" in tag for tag in controls)

@@ -18,7 +18,18 @@ from IPython.display import HTML
 from minillm.live.controls import KEYS
 from minillm.live.text import fill
 
-VIEWS = ("softmax", "cross_entropy", "worked_example", "gradient_descent")
+VIEWS = (
+    "softmax",
+    "cross_entropy",
+    "worked_example",
+    "gradient_descent",
+    "finetuning",
+    "alignment",
+    "attention",
+    "analogy",
+    "tokenization",
+    "sampling",
+)
 HERE = Path(__file__).parent
 OFF = (
     "These controls move only where scripts run: in the book's page, or in a notebook that you "
@@ -31,7 +42,8 @@ def show(view, *, alt, id=None, **data):
 
     Parameters
     ----------
-    view : {"softmax", "cross_entropy", "worked_example", "gradient_descent"}
+    view : str
+        One of `VIEWS`.
     alt : str
         What the picture shows, for those who do not see it.
     id : str, optional

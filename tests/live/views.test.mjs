@@ -1,9 +1,15 @@
 // The views: edge cases of what they compute, and drawings that stay within their frame.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import * as alignment from "../../minillm/live/alignment.js";
+import * as analogy from "../../minillm/live/analogy.js";
+import * as attention from "../../minillm/live/attention.js";
 import * as crossEntropy from "../../minillm/live/cross_entropy.js";
+import * as finetuning from "../../minillm/live/finetuning.js";
 import * as descent from "../../minillm/live/gradient_descent.js";
+import * as sampling from "../../minillm/live/sampling.js";
 import * as softmax from "../../minillm/live/softmax.js";
+import * as tokenization from "../../minillm/live/tokenization.js";
 import * as worked from "../../minillm/live/worked_example.js";
 
 const near = (a, b, tolerance = 1e-12) => assert.ok(Math.abs(a - b) <= tolerance, `${a} is not ${b}`);
@@ -138,6 +144,72 @@ test("cross-entropy: pointing at the curve gives that probability, beside it not
   assert.equal(crossEntropy.drag({}, 600, 100, 800), null);
 });
 
+const pair = {
+  source: ["two", "cats"], target: ["deux", "chats"],
+  weights: [[[0.5, 0.5], [0.25, 0.75]], [[0, 1], [0, 1]], [[1, 0], [1, 0]]],
+  written: [["deux", "chats"], ["les", "chats"], ["deux", "mots"]], p: [[0.9, 0.8], [0.5, 0.8], [0.9, 0.2]],
+};
+
+test("alignment: even weights look at all words, a hidden word may change what is written", () => {
+  const first = alignment.compute(pair, { step: 1, hide: 0 });
+  near(first.alike, 2);
+  assert.deepEqual([first.outcome, first.changed], ["whole", [0, 0]]);
+  const without = alignment.compute(pair, { step: 1, hide: 1 });
+  assert.deepEqual([without.outcome, without.hidden, without.looked], ["other", "two", "cats"]);
+  near(without.alike, 1);
+  assert.equal(alignment.compute(pair, { step: 2, hide: 1 }).outcome, "same");
+});
+
+const square = { // unit vectors at 0, 90, 45 and 225 degrees
+  cosines: [[1, 0, 0.6, -0.6], [0, 1, 0.8, -0.8], [0.6, 0.8, 1, -1], [-0.6, -0.8, -1, 1]], labels: ["a", "b", "c", "d"],
+};
+const asked = { a: 0, b: 1, c: 2, amount: 1, own: "out" };
+
+test("analogy: with nothing added the answer is c, unless it is left out; opposites cancel safely", () => {
+  const still = analogy.compute(square, { ...asked, amount: 0, own: "in" });
+  assert.deepEqual([still.word, still.rule], ["c", "own"]);
+  near(still.most, 1);
+  assert.deepEqual([analogy.compute(square, asked).word, analogy.compute(square, asked).rule], ["d", "saved"]);
+  const gone = analogy.compute(square, { a: 2, b: 3, c: 2, amount: 0.5, own: "out" });
+  assert.ok(gone.scores.every(Number.isFinite));
+});
+
+const moon = {
+  sentences: [{ bytes: [32, 97, 98, 230, 156, 136], chars: [" ", "a", "b", "月"], walls: [3, 1, 0, 2, 4] }],
+};
+
+test("tokenization: walls vanish, part of a character is shown in hexadecimal", () => {
+  const said = (merges) => { const { tokens, ids, state } = tokenization.compute(moon, { sentence: 0, merges }); return [tokens, ids, state]; };
+  assert.deepEqual(said(0), [["␣", "a", "b", "E6", "9C", "88"], [32, 97, 98, 230, 156, 136], "bytes"]);
+  assert.deepEqual(said(2), [["␣", "ab", "E69C", "88"], [32, 256, 257, 136], "some"]);
+  assert.deepEqual(said(4), [["␣ab", "月"], [258, 259], "some"]);
+  const one = { sentences: [{ bytes: [97, 98], chars: ["a", "b"], walls: [1] }] };
+  assert.equal(tokenization.compute(one, { sentence: 0, merges: 1 }).state, "one");
+});
+
+test("sampling: rules cut in turn, ties stay together, one is always left", () => {
+  const data = { logits: [2, 2, 1, 0], labels: ["a", "b", "c", "d"] };
+  const still = { temperature: 1, top_k: 4, top_p: 1, min_p: 0 };
+  assert.deepEqual(["none", 4], [sampling.compute(data, still).cut, sampling.compute(data, still).n_kept]);
+  assert.equal(sampling.compute(data, { ...still, top_k: 1 }).n_kept, 2);
+  assert.equal(sampling.compute(data, { ...still, min_p: 0.95 }).n_kept, 2);
+  const one = sampling.compute({ ...data, logits: [9, 0, 0, 0] }, { ...still, top_p: 0.05 });
+  assert.deepEqual([one.cut, one.p], ["greedy", [1, 0, 0, 0]]);
+  near(sampling.compute(data, { ...still, top_k: 3 }).mass, 1 - sampling.compute(data, still).p[3]);
+});
+
+const cat = { tokens: ["the", "cat", "it"], scores: [[0, 0, 0], [1, 0, -1], [Math.log(6), Math.log(3), 0]], query: 2 };
+
+test("attention: weights of one query; a hidden token's share goes to the others", () => {
+  const plain = attention.compute(cat, { query: 2, scale: 1, hide: -1 });
+  [0.6, 0.3, 0.1].forEach((w, i) => near(plain.w[i], w));
+  assert.equal(plain.outcome, "plain");
+  const hidden = attention.compute(cat, { query: 2, scale: 1, hide: 0 });
+  [0, 0.75, 0.25].forEach((w, i) => near(hidden.w[i], w));
+  near(attention.compute(cat, { query: 0, scale: 7, hide: -1 }).alike, 3);
+  assert.ok(attention.compute(cat, { query: 2, scale: 20, hide: -1 }).most > 0.99);
+});
+
 const longest = ["refrigerator", "of", "<unknown>", "world!", "a", "b", "c", "d", "e", "f", "g", "h"];
 const many = { logits: longest.map((_, i) => i), labels: longest };
 const drawings = [
@@ -148,7 +220,16 @@ const drawings = [
   ["worked example", worked, example, { ...still, weight: 5, add: -5 }],
   ["worked example, end", worked, example, { ...still, position: 2 }],
   ...["bowl", "saddle", "valley"].map((surface) => [surface, descent, { steps: 60 }, { ...walk, surface }]),
+  ["analogy", analogy, square, asked],
+  ["analogy, twelve words", analogy, { cosines: longest.map((_, i) => longest.map((_, j) => (i === j ? 1 : -0.9))), labels: longest }, { ...asked, amount: 2 }],
+  ["attention", attention, cat, { query: 2, scale: 1, hide: 1 }],
+  ["attention, twelve words", attention, { tokens: longest, scores: longest.map(() => longest.map((_, i) => i)), query: 0 }, { query: 0, scale: 20, hide: 0 }],
+  ["alignment", alignment, pair, { step: 2, hide: 2 }],
+  ["alignment, long words", alignment, { ...pair, source: ["refrigerators", "b"], written: [longest.slice(0, 2), longest.slice(0, 2), ["<unknown>", "refrigerator"]] }, { step: 1, hide: 2 }],
+  ["sampling", sampling, many, { temperature: 2, top_k: 5, top_p: 0.9, min_p: 0.1 }],
   ["bowl, flown away", descent, { steps: 60 }, { ...walk, rate: 3, condition: 100 }],
+  ["tokenization, bytes", tokenization, { sentences: [{ bytes: Array(70).fill(97), chars: Array(70).fill("a"), walls: Array(69).fill(0) }] }, { sentence: 0, merges: 1 }],
+  ["tokenization", tokenization, moon, { sentence: 0, merges: 4 }],
   ["bowl, at rest", descent, { steps: 60 }, { ...walk, x: 0, y: 0 }],
 ];
 
@@ -172,4 +253,15 @@ for (const [name, view, data, params] of drawings) {
 test("drawing: words are escaped", () => {
   const [svg] = softmax.draw(scores, calm, softmax.compute(scores, calm), 400);
   assert.ok(svg.includes("&#60;c&#62;") && !svg.includes("<c>"));
+});
+
+test("finetuning: recorded points are kept, and outside of them the nearest counts", () => {
+  const data = { n: [10, 100], methods: ["words", "full"], y: [[50, 70], [60, 65]] };
+  near(finetuning.compute(data, { n: 10, method: 0 }).here, 50);
+  near(finetuning.compute(data, { n: 1000, method: 0 }).here, 70);
+  const state = finetuning.compute(data, { n: Math.sqrt(1000), method: 0 });
+  near(state.here, 60, 1e-9);
+  assert.equal(state.best, "full");
+  const [svg, height] = finetuning.draw(data, { n: 10, method: 0 }, state, 320);
+  assert.ok(height < 300 && !svg.includes("NaN"));
 });
