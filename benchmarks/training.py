@@ -23,6 +23,7 @@ import torch
 from benchmarks.timing import report, row
 from benchmarks.transformer_step import GPT
 from minillm.config import TrainConfig
+from minillm.numpy_nn.optim import clip_grad_norm
 from minillm.schedules import cosine
 from minillm.tokens import Windows
 from minillm.train import evaluate
@@ -94,6 +95,8 @@ class Ours:
         """A batch of windows not seen before in this epoch, its gradients, and a step."""
         self.optimizer.zero_grad()
         self.model.loss_and_grads(self.windows.batch(i))
+        if self.config.clip:
+            clip_grad_norm(self.model.parameters(), self.config.clip)
         self.optimizer.step(learning_rate(self.config, i))
 
 

@@ -329,18 +329,13 @@ class TrainConfig:
                 object.__setattr__(self, field.name, value)
         lr = self.lr or RATES[self.optimizer]
         muon, wsd = self.optimizer == "muon", self.schedule == "wsd"
-        _expect(
-            muon or self.adam_lr is None, "adam_lr", self.adam_lr, "None unless optimizer = 'muon'"
-        )
-        _expect(
-            muon or self.output_lr is None,
-            "output_lr",
-            self.output_lr,
-            "None unless optimizer = 'muon'",
-        )
-        _expect(
-            wsd or self.n_decay is None, "n_decay", self.n_decay, "None unless schedule = 'wsd'"
-        )
+        for name, applies, where in (
+            ("adam_lr", muon, "optimizer = 'muon'"),
+            ("output_lr", muon, "optimizer = 'muon'"),
+            ("n_decay", wsd, "schedule = 'wsd'"),
+        ):
+            value = getattr(self, name)
+            _expect(applies or value is None, name, value, f"None unless {where}")
         adam_lr = (lr / 5 if self.adam_lr is None else self.adam_lr) if muon else None
         defaults = {
             "lr": lr,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from graded import check_no_answer, verdict
 
 from minillm.exercises.decoder import (
     check_causal_mask,
@@ -10,11 +11,6 @@ from minillm.exercises.decoder import (
     check_teacher_forcing,
 )
 from minillm.numpy_nn.attention import attention, attention_backward, causal_mask
-
-
-def verdict(check, answer, capsys):
-    check(answer)
-    return capsys.readouterr().out
 
 
 def by_comparison(T, S):
@@ -234,10 +230,4 @@ def test_a_typical_mistake_is_named(check, answer, word, capsys):
 
 @pytest.mark.parametrize("check", [check_causal_mask, check_cross_attention, check_teacher_forcing])
 def test_no_answer_and_an_answer_that_raises(check, capsys):
-    for empty in (..., None, lambda *given: ...):
-        assert "not answered yet" in verdict(check, empty, capsys)
-
-    def raises(*given):
-        raise IndexError("out of range")
-
-    assert "IndexError" in verdict(check, raises, capsys)
+    check_no_answer(check, capsys)

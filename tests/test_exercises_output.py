@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from graded import check_no_answer, verdict
 
 from minillm import generate
 from minillm.exercises.output import check_beam_search, check_cached_attention, check_top_p
 from minillm.numpy_nn.attention import attention
 from minillm.numpy_nn.functional import softmax
-
-
-def verdict(check, answer, capsys):
-    check(answer)
-    return capsys.readouterr().out
 
 
 def by_order(
@@ -242,10 +238,4 @@ def test_a_typical_mistake_is_named(check, answer, word, capsys):
 
 @pytest.mark.parametrize("check", [c for c, _, _ in CASES])
 def test_no_answer_and_an_answer_that_raises(check, capsys):
-    for empty in (..., None, lambda *given: ...):
-        assert "not answered yet" in verdict(check, empty, capsys)
-
-    def raises(*given):
-        raise IndexError("out of range")
-
-    assert "IndexError" in verdict(check, raises, capsys)
+    check_no_answer(check, capsys)

@@ -4,15 +4,11 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from graded import check_no_answer, verdict
 
 from minillm.exercises.tokenization import check_decode, check_encode, check_train_bpe
 from minillm.tokenizer import BPETokenizer
 from minillm.tokenizer.learn import learn_merges
-
-
-def verdict(check, answer, capsys):
-    check(answer)
-    return capsys.readouterr().out
 
 
 def join(tokens, pair):
@@ -68,7 +64,12 @@ def empties(counts, n_merge):
     return result
 
 
-TRAIN_RIGHT = [learn_merges, trained, lambda c, n: [list(p) for p in trained(c, n)], lambda c, n: tuple(trained(c, n))]
+TRAIN_RIGHT = [
+    learn_merges,
+    trained,
+    lambda c, n: [list(p) for p in trained(c, n)],
+    lambda c, n: tuple(trained(c, n)),
+]
 TRAIN_WRONG = [
     (option(weigh=False), "counts"),
     (option(tie=opposite), "tie"),
@@ -189,7 +190,10 @@ DECODE_WRONG = [
     (lambda ids, vocab: " ".join(vocab[i].decode("latin-1") for i in ids), "join"),
     (lambda ids, vocab: b"".join(vocab[i] for i in ids), "type"),
     (lambda ids, vocab: b"".join(vocab[i] for i in ids).decode(), "half a character"),
-    (lambda ids, vocab: b"".join(vocab[i] for i in ids).decode(errors="ignore"), "half a character"),
+    (
+        lambda ids, vocab: b"".join(vocab[i] for i in ids).decode(errors="ignore"),
+        "half a character",
+    ),
     (lambda ids, vocab: bytes(ids).decode("latin-1") if max(ids, default=0) < 256 else "?", "join"),
 ]
 
@@ -218,10 +222,4 @@ def test_a_typical_mistake_is_named(check, answer, word, capsys):
 
 @pytest.mark.parametrize("check", [check_train_bpe, check_encode, check_decode])
 def test_no_answer_and_an_answer_that_raises(check, capsys):
-    for empty in (..., None, lambda *given: ...):
-        assert "not answered yet" in verdict(check, empty, capsys)
-
-    def raises(*given):
-        raise IndexError("out of range")
-
-    assert "IndexError" in verdict(check, raises, capsys)
+    check_no_answer(check, capsys)

@@ -126,5 +126,6 @@ if __name__ == "__main__":
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:
-        status = hang_up()
+        hang_up()
+        status = 0
     sys.exit(status)

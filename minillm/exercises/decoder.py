@@ -9,11 +9,10 @@ Shape letters: B batch, T position, S source position, K = d_head.
 
 import numpy as np
 
+from minillm.batches import IGNORED
 from minillm.exercise import Exercise
 from minillm.numpy_nn.attention import attention, attention_backward, causal_mask
 from minillm.numpy_nn.gradcheck import max_error
-
-NOT_COUNTED = -100
 
 
 def _test_causal_mask(answer):
@@ -176,9 +175,9 @@ def _check_batch(ids, targets, mask, texts, start, end, pad):
         assert targets[b, : n - 1].tolist() == list(text), (
             f"targets: {shown}, they are {targets[b, :n].tolist()}, expected the text and end"
         )
-        assert (targets[b, n:] == NOT_COUNTED).all(), (
+        assert (targets[b, n:] == IGNORED).all(), (
             f"padding: {shown}, targets after the end are {targets[b, n:].tolist()}, expected "
-            f"{NOT_COUNTED}, which does not count"
+            f"{IGNORED}, which does not count"
         )
         assert (ids[b, n:] == pad).all(), f"padding: {shown}, ids after the text are not pad"
         assert mask[b].tolist() == [t < n for t in range(T)], (

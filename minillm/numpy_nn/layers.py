@@ -43,6 +43,14 @@ class Module:
         """Give dx, the gradient at x, and add to the gradient of each parameter."""
         raise NotImplementedError
 
+    def modules(self):
+        """The module itself, then all that stand in it, as a generator."""
+        yield self
+        for value in list(vars(self).values()):
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, Module):
+                    yield from child.modules()
+
     def named_parameters(self):
         """All parameters, each once: a list of (name, Parameter), such as "blocks.0.norm.weight"."""
         found = {}  # id -> (name, parameter): a dict keeps the first of two names

@@ -6,6 +6,7 @@ Shape letters: R rank, ``...`` any leading axes.
 import numpy as np
 
 from minillm.checks import check_range, check_sizes
+from minillm.numpy_nn import functional as F
 from minillm.numpy_nn.layers import Linear, Module, normal
 from minillm.numpy_nn.parameter import Parameter
 
@@ -54,10 +55,11 @@ class LoRALinear(Module):
 
     def backward(self, dy, cache):
         x, h = cache
-        dh = self.scale * (dy @ self.B.data)  # (..., R)
-        self.B.grad += self.scale * (_rows(dy).T @ _rows(h))  # (d_out, R)
-        self.A.grad += _rows(dh).T @ _rows(x)  # (R, d_in)
-        return dy @ self.base.weight.data + dh @ self.A.data
+        dh, dB, _ = F.linear_backward(self.scale * dy, h, self.B.data, bias=False)  # (..., R)
+        dx, dA, _ = F.linear_backward(dh, x, self.A.data, bias=False)
+        self.B.grad += dB  # (d_out, R)
+        self.A.grad += dA  # (R, d_in)
+        return dy @ self.base.weight.data + dx
 
     def merged(self):
         """One `Linear` that does the same: its weight is W + (alpha / R) B A."""
@@ -67,11 +69,6 @@ class LoRALinear(Module):
         if self.base.bias:
             layer.bias.data[...] = self.base.bias.data
         return layer
-
-
-def _rows(x):
-    """All leading axes as one: (..., d) -> (N, d)."""
-    return x.reshape(-1, x.shape[-1])
 
 
 def add_lora(model, *, rank, alpha=16.0, where=WHERE, rng=None):
@@ -109,7 +106,7 @@ def add_lora(model, *, rank, alpha=16.0, where=WHERE, rng=None):
     [(1, 8), (8, 1), (1, 8), (8, 1)]
     """
     found = []
-    for parent in list(_modules(model)):
+    for parent in list(model.modules()):
         for name, child in list(vars(parent).items()):
             if name in where and isinstance(child, Linear):
                 found.append(LoRALinear(child, rank=rank, alpha=alpha, rng=rng))
@@ -140,21 +137,12 @@ def merge_lora(model):
     2
     """
     n = 0
-    for parent in list(_modules(model)):
+    for parent in list(model.modules()):
         for name, child in list(vars(parent).items()):
             if isinstance(child, LoRALinear):
                 setattr(parent, name, child.merged())
                 n += 1
     return n
-
-
-def _modules(module):
-    """A module and all that stand in it."""
-    yield module
-    for value in list(vars(module).values()):
-        for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, Module):
-                yield from _modules(child)
 
 
 __all__ = ["LoRALinear", "add_lora", "merge_lora"]
