@@ -18,7 +18,7 @@ TEXT = (
 WORDS = {
     "state:bytes": "No pair of this sentence has been learned yet: every token is a byte.",
     "state:one": "All of it is one token.",
-    "state:some": "",
+    "state:some": "Longer tokens, fewer of them, chosen from more.",
 }
 MOST = 70  # bytes of a sentence, so that it fits on a phone
 
