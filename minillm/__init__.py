@@ -27,6 +27,7 @@ The data's way, and where each part of it lives:
 `minillm.exercise`       checks answers to exercises; `minillm.exercises` are those that ask to
                          build a piece again; `minillm.quiz` asks questions
 `minillm.notebook`       what every notebook does first
+`minillm.doctor`         does everything work on this machine?
 =======================  ==============================================================
 
 Each is imported by its name, ``from minillm.numpy_nn import functional``. ``import minillm``

@@ -44,6 +44,7 @@ ALSO_THERE = {
     "tqdm": "4.67.1",
     "filelock": "3.18.0",
     "regex": "2024.11.6",
+    "scikit-learn": "1.6.1",
 }
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 PROBE = """
