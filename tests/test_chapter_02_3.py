@@ -132,3 +132,16 @@ def test_numbers_on_paper():
     text = prose(CHAPTER)
     for said in ("$0.6$, $0.3$, $0.1$", "(6, 3)", "$6 : 3 : 1$"):
         assert said in text
+
+
+def test_numbers_that_are_reckoned_in_the_prose():
+    text = prose(CHAPTER)
+    gate = [1 / (1 + np.exp(-b)) for b in (1, 5)]
+    assert f"{gate[0]:.2f}" == "0.73" and "$\\sigma(1) = 0.73$" in text
+    assert f"{gate[0] ** 32:.0e}" == "4e-05" and "$0.73^{32} = 4 \\cdot 10^{-5}$" in text
+    assert f"{gate[1] ** 32:.2f}" == "0.81" and "$\\sigma(5)^{32} = 0.81$" in text
+    growth = np.prod([1 + 0.5 / (1 + layer / 2) for layer in range(47)])
+    np.testing.assert_allclose(growth, 24.5)  # what the pre-norm stack is expected to give, squared
+    assert "$\\sqrt{24.5}$" in text
+    w, distance = 10, 1000
+    assert f"{-(-distance // w) * (2 * w + 1):,}" == "2,100" and "$2{,}100" in text

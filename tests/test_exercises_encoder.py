@@ -71,6 +71,11 @@ ATTENTIONS_WRONG = [
     (lambda *given: steps(*given).astype(np.float64), "dtype"),
     (lambda *given: steps(*given).tolist(), "type"),
     (lambda *given: steps(*given)[..., :1], "shape"),
+    (lambda q, k, v, mask: steps(q, k.T.swapaxes(-1, -2), v, mask), "last two axes alone"),
+    (
+        lambda q, k, v, mask: steps(q * np.sqrt(q.shape[-1]), k, v, mask, root=1),
+        "makes float32 wider",
+    ),
     (lambda q, k, v, mask: steps(q, k, v, mask) * 2, "output"),
 ]
 
@@ -116,7 +121,8 @@ GRADIENTS_WRONG = [
     (graded(stable=False), "extreme"),
     (lambda *given: grads(*given)[:2], "three"),
     (lambda *given: grads(*given)[::-1], "dv"),
-    (lambda dy, q, k, v, mask: grads(dy, q, k, v, None), "gradient: d"),
+    (lambda dy, q, k, v, mask: grads(dy, q, k, v, None), "mask: it is not used"),
+    (lambda *given: [grads(*given)[i] for i in (1, 0, 2)], "changed places"),
     (lambda dy, q, k, v, mask: (*grads(dy, q, k, v, mask)[:2], v * 0 + dy.sum(-2, keepdims=True)), "dv"),
     (lambda *given: tuple(x.astype(np.float64) for x in grads(*given)), "dtype"),
     (grads_in_place, "purity"),
@@ -125,7 +131,7 @@ GRADIENTS_WRONG = [
 
 def heads(
     x, wq, wk, wv, wo, n_head, mask, *, cut=False, joined=True, transpose=True, out=True,
-    wide=False, masked=True,
+    wide=False, masked=True, spread=True,
 ):  # fmt: skip
     B, T, C = x.shape
     maps = [w.T if transpose else w for w in (wq, wk, wv, wo)]
@@ -135,7 +141,9 @@ def heads(
     else:
         q, k, v = (z.reshape(B, T, n_head, -1).swapaxes(1, 2) for z in (q, k, v))
     q = q * (n_head**-0.5 if wide else 1)
-    y = steps(q, k, v, mask[:, None] if mask is not None and masked else None)
+    if mask is not None:
+        mask = mask[:, None] if spread else mask
+    y = steps(q, k, v, mask if masked else None)
     y = (y.swapaxes(1, 2) if joined and not cut else y).reshape(B, T, C)
     return y @ maps[3] if out else y
 
@@ -171,6 +179,7 @@ HEADS_WRONG = [
     (headed(out=False), "fourth matrix"),
     (headed(wide=True), "C / H"),
     (headed(masked=False), "mask"),
+    (headed(spread=False), "axis for the heads"),
     (lambda x, q, k, v, o, n, mask: heads(x, q, k, v, o, 1, mask), "one head"),
     (lambda *given: heads(*given)[0], "shape"),
 ]

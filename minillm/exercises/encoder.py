@@ -13,6 +13,8 @@ from minillm.exercise import Exercise
 from minillm.numpy_nn.attention import attention, attention_backward
 from minillm.numpy_nn.gradcheck import max_error
 
+KEEP = "np.sqrt(K) is a float64 and makes float32 wider, K**0.5 does not"
+HEADS = "the mask (B, T, T) needs an axis for the heads, mask[:, None]; heads are (B, H, T, K)"
 SHAPES = (((), 3, 3, 4), ((2,), 3, 5, 4), ((2, 3), 4, 2, 6), ((), 1, 6, 1))
 
 
@@ -25,10 +27,14 @@ def _draw(rng, leading=(), T=3, S=5, K=4, dtype=np.float64):
     return q, k, v, mask
 
 
-def _called(answer, *given):
-    """What an answer gives; raise if it changed what it was given."""
+def _called(answer, *given, hint="transpose the last two axes alone, x.swapaxes(-1, -2)"):
+    """What an answer gives; raise if it changed what it was given, or if shapes did not fit."""
     own = [x if x is None or isinstance(x, int) else x.copy() for x in given]
-    result = answer(*own)
+    try:
+        result = answer(*own)
+    except ValueError as error:  # what NumPy raises where shapes do not fit
+        shapes = ", ".join(str(x.shape) for x in given if isinstance(x, np.ndarray))
+        raise AssertionError(f"shape: given {shapes}, it stopped ({error}); {hint}") from error
     for now, before in zip(own, given):
         assert before is None or np.array_equal(now, before), (
             "purity: an argument was changed in place; work on a copy"
@@ -65,7 +71,7 @@ def _test_attention(answer):
     )
     assert max_error(y, attention(q * 1e4, k, v, mask)[0]) < 1e-9, "extreme scores: y is wrong"
     y = _called(answer, *_draw(rng, dtype=np.float32))
-    assert y.dtype == np.float32, f"dtype: float32 in gives {y.dtype} out; keep the type"
+    assert y.dtype == np.float32, f"dtype: float32 in gives {y.dtype} out; {KEEP}"
 
 
 def _blame_output(y, q, k, v, mask):
@@ -120,7 +126,7 @@ def _test_backward(answer):
     )
     q, k, v, mask = _draw(rng, dtype=np.float32)
     for name, x in zip("qkv", _called(answer, np.ones_like(q), q, k, v, mask)):
-        assert x.dtype == np.float32, f"dtype: float32 in gives d{name} of {x.dtype}; keep it"
+        assert x.dtype == np.float32, f"dtype: float32 in gives d{name} of {x.dtype}; {KEEP}"
 
 
 def _check_gradients(result, dy, q, k, v, mask):
@@ -136,6 +142,14 @@ def _check_gradients(result, dy, q, k, v, mask):
     }
     for name, x, like in zip("qkv", result, (q, k, v)):
         _check_array(f"d{name}", x, like)
+    dq, dk, _ = result
+    if q.shape == k.shape and max_error(dq, right[0]) > 1e-8:
+        message = "gradient: dq and dk have changed places; return dq, dk, dv"
+        assert max(max_error(dq, right[1]), max_error(dk, right[0])) > 1e-8, message
+    if mask is not None:
+        open_to_all = attention_backward(dy, attention(q, k, v)[1])
+        message = "mask: it is not used; A is the weights of the forward pass, zeros where hidden"
+        assert max(map(max_error, result, open_to_all)) > 1e-8, message
     for name, ours, theirs in zip("vqk", _vqk(result), _vqk(right)):
         if max_error(ours, theirs) < 1e-8:
             continue
@@ -173,7 +187,7 @@ def _test_multi_head(answer):
         w = rng.normal(size=(4, C, C))
         mask = (rng.random((B, T, T)) < 0.6) | np.eye(T, dtype=bool)
         for seen in (None, mask):
-            y = _called(answer, x, *w, H, seen)
+            y = _called(answer, x, *w, H, seen, hint=HEADS)
             _check_array("y", y, x)
             right = _multi_head(x, *w, H, seen)
             if max_error(y, right) > 1e-9:
