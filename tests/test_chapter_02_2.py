@@ -80,10 +80,24 @@ def test_numbers_in_the_prose():
         assert f"in {len({q.section for q in questions})} sections" in text
 
 
+def test_chosen_rates_are_the_best_of_the_recorded():
+    """`RATE` in the notebook is where its table of tried rates has the lowest loss."""
+    lines = [c.source for c in read(CHAPTER).cells if c.source.lstrip().startswith("How large")]
+    rows = [[x.strip() for x in row.split("|")[1:-1]] for row in lines[0].split("\n") if "|" in row]
+    tried = [float(x) for x in rows[0][1:]]
+    code = next(c.source for c in read(CHAPTER).cells if "RATE = {" in c.source)
+    names = {}
+    exec("\n".join(x for x in code.split("\n") if x.startswith(("TRIED", "RATE"))), names)  # noqa: S102
+    assert list(names["TRIED"]) == tried
+    for (name, *losses), rate in zip(rows[2:], names["RATE"].values(), strict=True):
+        numbers = [float(x) for x in losses]
+        assert tried[int(np.nanargmin(numbers))] == rate, name
+
+
 def test_gensim_is_optional():
     """The one cell that imports it says what is missing, and goes on."""
     cells = [
-        c.source for c in read(CHAPTER).cells if "gensim" in c.source and c.cell_type == "code"
+        c.source for c in read(CHAPTER).cells if c.cell_type == "code" and "from gensim" in c.source
     ]
     assert len(cells) == 1
     assert "except ImportError" in cells[0]

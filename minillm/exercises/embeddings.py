@@ -145,25 +145,15 @@ def _test_analogy(answer):
         "excluded: an answer is a word of its own question; these three may not win"
     )
     a, b, c = questions.T
-    swapped = {
-        "sign": questions[:, [1, 0, 2]],
-        "order": questions[:, [0, 2, 1]],
-    }
-    for name, other in swapped.items():
-        if name == "sign":
-            assert not np.array_equal(found, solve(vectors, other)), (
-                "sign: that is a - b + c; a : b = c : ? asks for b - a + c"
-            )
+    assert not np.array_equal(found, solve(vectors, questions[:, [1, 0, 2]])), (
+        "sign: that is a - b + c; a : b = c : ? asks for b - a + c"
+    )
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     query = vectors[b] - vectors[a] + vectors[c]
-    for name, scores in (
-        ("length", query @ vectors.T),
-        ("length", (unit[b] - unit[a] + unit[c]) @ vectors.T),
-        ("length", query @ unit.T),
-    ):
+    for scores in (query @ vectors.T, (unit[b] - unit[a] + unit[c]) @ vectors.T, query @ unit.T):
         np.put_along_axis(scores, questions, -np.inf, axis=1)
         assert not np.array_equal(found, scores.argmax(1)), (
-            f"{name}: long vectors win; divide every row by its length first"
+            "length: long vectors win; divide every row by its length first"
         )
     assert np.array_equal(found, right), (
         f"wrong: {(found != right).sum()} of 60 answers; the best is the largest cosine with b - a + c"
