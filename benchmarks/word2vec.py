@@ -32,7 +32,8 @@ SAME, TUNED = {"n_epoch": 5, "lr": 0.025}, {"n_epoch": 2, "lr": 0.05}
 
 
 def english():
-    """All English of the data sets as sentences, each a list of words."""
+    """All English of the data sets as sentences, lists of words; each once, or some were held out
+    and trained on."""
     texts = [data.load("tinyshakespeare"), *data.load("tinystories")]
     for name in ("sentence_polarity", "sms_spam", "banking77"):
         texts += [item.text for item in data.load(name)]
@@ -41,7 +42,7 @@ def english():
     texts += ["\n".join(poem.lines) for poem in data.load("sonnets")]
     texts += [f"{i.instruction}\n{i.input}\n{i.output}" for i in data.load("instruction_data")]
     texts += [pair.source for name in ("tatoeba_cmn", "tatoeba_fra") for pair in data.load(name)]
-    return sentences(texts)
+    return list(map(list, dict.fromkeys(map(tuple, sentences(texts)))))
 
 
 class Task:

@@ -1,11 +1,13 @@
 """Chapter 2.5: what it builds equals the package's, and the numbers in its prose are true."""
 
+import heapq
 import inspect
+import itertools
 
 import numpy as np
 import pytest
 import torch
-from chapters import built, prose
+from chapters import built, prose, read
 
 from minillm import generate
 from minillm.batches import Batch
@@ -119,6 +121,35 @@ def test_beam_search_is_the_packages(seed, n_beam):
     expected, score = generate.beam_search(model, [1, 0], 5, n_beam=n_beam, stop=[V - 1])[0]
     assert ids == expected
     np.testing.assert_allclose(total, score, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_at_once", [1, 4, 32])
+@pytest.mark.parametrize("seed", range(4))
+def test_exact_search_finds_what_trying_all_texts_finds(seed, n_at_once):
+    V, n, stop = 4, 4, 3
+    table = np.random.default_rng(seed).normal(size=(V, V, V)) * 2
+    table = by_hand.log_softmax(table)
+
+    def score(ids):
+        text = [1, 0, *ids]
+        return sum(table[a, b, c] for a, b, c in zip(text, text[1:], text[2:]))
+
+    whole = [
+        ids
+        for m in range(1, n + 1)
+        for ids in itertools.product(range(V), repeat=m)
+        if stop not in ids[:-1] and (m == n or ids[-1] == stop)
+    ]
+    best = max(whole, key=score)
+    namespace = {"np": np, "heapq": heapq}
+    [cell] = [c.source for c in read(CHAPTER).cells if c.source.startswith("def exact_search")]
+    exec(cell, namespace)  # noqa: S102
+    ids, found = namespace["exact_search"](
+        lambda texts: np.array([table[text[-2], text[-1]] for text in texts]),
+        [1, 0], n, stop, n_at_once,
+    )  # fmt: skip
+    assert ids == [i for i in best if i != stop]
+    np.testing.assert_allclose(found, score(best))
 
 
 def test_the_cache_is_the_packages_and_gives_what_attention_gives():

@@ -80,6 +80,7 @@ TOP_P_WRONG = [
 def beams(
     log_p, prompt, n_tokens, n_beam, stop, *, mean=False, living=True, ending=True, each=False,
     keep_stop=False, with_prompt=False, probability=False, divide=False, drop_end=False,
+    places=True, counts=True,
 ):  # fmt: skip
     alive, ended = [([], 0.0)], []
     for _ in range(n_tokens):
@@ -89,12 +90,14 @@ def beams(
         if each and len(groups) > 1:
             longer = [max(group, key=lambda b: b[1]) for group in groups]
         else:
-            longer = sorted((b for g in groups for b in g), key=lambda b: -b[1])[:n_beam]
+            longer = sorted((b for g in groups for b in g), key=lambda b: -b[1])
+            if counts:
+                longer = longer[: n_beam if places else max(n_beam - len(ended), 0)]
         for ids, s in longer:
             if ids[-1] == stop:
                 last = log_p(prompt + ids[:-1])[stop] if drop_end else 0.0
                 ended.append((ids if keep_stop else ids[:-1], s - last))
-        alive = [b for b in longer if b[0][-1] != stop]
+        alive = [b for b in longer if b[0][-1] != stop][:n_beam]
     pool = (ended if ending else []) + (alive if living else [])
     if not pool:
         return [], -np.inf
@@ -130,6 +133,10 @@ def prompt_grows(log_p, prompt, n_tokens, n_beam, stop):
     return result
 
 
+def without_prompt(log_p, prompt, n_tokens, n_beam, stop):
+    return beams(lambda text: log_p(text[2:] or prompt), prompt, n_tokens, n_beam, stop)
+
+
 def searching(**options):
     return lambda *given: beams(*given, **options)
 
@@ -148,6 +155,9 @@ BEAMS_WRONG = [
     (searching(probability=True), "probability"),
     (searching(drop_end=True), "stop token included"),
     (prompt_grows, "purity"),
+    (searching(places=False), "take the places"),
+    (searching(counts=False), "counts among"),
+    (without_prompt, "prompt: log_p was given"),
     (lambda *given: beams(*given)[0], "form"),
 ]
 

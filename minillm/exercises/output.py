@@ -8,7 +8,6 @@ Shape letters: B batch, H heads, T position, K = d_head, V vocabulary.
 """
 
 import copy
-import itertools
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from minillm.exercise import Exercise
 from minillm.numpy_nn.attention import attention
 from minillm.numpy_nn.functional import log_softmax, softmax
 from minillm.numpy_nn.gradcheck import max_error
-from minillm.numpy_nn.models import Bigram
 
 
 def _test_top_p(answer):
@@ -26,7 +24,10 @@ def _test_top_p(answer):
     rng = np.random.default_rng(0)
     z = rng.normal(size=(2, 9))
     kept = np.isfinite(_cut(answer, z, 1e-6)).sum(-1)
-    assert (kept > 0).all(), "best: p = 1e-6 leaves nothing; the best token always stays"
+    assert (kept > 0).all(), (
+        "best, crossing: p = 1e-6 leaves nothing; the best token always stays, as does the one with "
+        "which the sum reaches p"
+    )
     for B, V, p in [(1, 6, 0.7), (3, 20, 0.9), (2, 50, 0.3), (4, 1, 0.5)]:
         z = rng.normal(size=(B, V)) * np.linspace(0.5, 3, B)[:, None]
         _check_kept(_cut(answer, z, p), z, p)
@@ -93,28 +94,60 @@ def _check_kept(result, z, p, where=""):
 def _test_beam_search(answer):
     """``answer(log_p, prompt, n_tokens, n_beam, stop)`` -> ids, log-probability."""
     rng = np.random.default_rng(0)
-    trap = np.log(
-        [[0.1, 0.5, 0.4, 1e-9], [0.3, 0.3, 0.4, 1e-9], [0.9, 0.05, 0.05, 1e-9], [0.25] * 4]
-    )
-    cases = [(trap, 2, 1), (trap, 2, 2), (trap, 2, 3)]
+    trap = [[0.1, 0.5, 0.4, 1e-9], [0.3, 0.3, 0.4, 1e-9], [0.9, 0.05, 0.05, 1e-9], [0.25] * 4]
+    ends = [[0.2, 0.2, 0.6], [0.45, 0.45, 0.1], [0.3, 0.3, 0.4]]
+    early = [[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]]
+    cases = [(_twice(trap), 2, 1), (_twice(trap), 2, 2), (_twice(trap), 2, 3)]
     for V, n, beam in [(5, 4, 1), (5, 4, 3), (8, 5, 4), (4, 3, 64), (3, 6, 2)]:
-        cases += [(log_softmax(rng.normal(size=(V, V)) * 2), n, beam) for _ in range(4)]
+        cases += [(_twice(np.exp(rng.normal(size=(V, V)) * 2)), n, beam) for _ in range(4)]
+    cases += [(_twice(ends), 6, 2), (_twice(early), 5, 4)]
+    for seed in ENDINGS:  # many texts end, and ln P depends on two tokens
+        z = np.random.default_rng(seed).normal(size=(4, 4, 4)) * 2
+        cases += [(log_softmax(z + [0, 0, 0, 1]), 5, 2 + seed % 2)]
     for table, n, beam in cases:
         _check_search(answer, table, n, beam)
-    ends = np.log([[0.2, 0.2, 0.6], [0.45, 0.45, 0.1], [0.3, 0.3, 0.4]])
-    _check_search(answer, ends, 6, 2)
-    _check_search(answer, np.log([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]]), 5, 4)
+
+
+ENDINGS = (196, 94, 294, 104)  # of cases in which it matters whether these keep a place
+
+
+def _twice(weights):
+    """ln P after two tokens (V, V, V) that is the same whatever the first: from weights (V, V)."""
+    p = np.array(weights)
+    return np.tile(np.log(p / p.sum(-1, keepdims=True)), (len(p), 1, 1))
+
+
+class _Table:
+    """A language model that looks two tokens back, from ln P (V, V, V)."""
+
+    def __init__(self, table):
+        self.table, self.config = table, BigramConfig(vocab_size=len(table))
+
+    def new_cache(self, B):
+        return self
+
+    def select(self, rows):
+        pass
+
+    def next_logits(self, ids, cache, mask=None):
+        return self.table[ids[:, -2], ids[:, -1]]
 
 
 def _check_search(answer, table, n, beam):
     """Raise unless the answer finds what the package's search does in a table of ln P."""
     V = len(table)
     stop, prompt = V - 1, [1, 0]
-    model = Bigram(BigramConfig(vocab_size=V)).to(np.float64)
-    model.table.weight.data[...] = table
-    ids, total = generate.beam_search(model, prompt, n, n_beam=beam, stop=[stop])[0]
+    options = {"n_beam": beam, "stop": [stop], "use_cache": False}
+    ids, total = generate.beam_search(_Table(table), prompt, n, **options)[0]
     given = list(prompt)
-    result = answer(lambda text: table[text[-1]].copy(), given, n, beam, stop)
+
+    def log_p(text):
+        assert list(text[:2]) == [1, 0], (
+            f"prompt: log_p was given {list(text)}, expected the prompt {prompt} and the ids after it"
+        )
+        return table[text[-2], text[-1]].copy()
+
+    result = answer(log_p, given, n, beam, stop)
     assert given == prompt, "purity: the prompt was changed in place; build new lists"
     assert isinstance(result, (tuple, list)) and len(result) == 2, (
         "form: return two things, the ids and their log-probability"
@@ -123,9 +156,9 @@ def _check_search(answer, table, n, beam):
         "form: the first thing is the list of ids, the second one number"
     )
     found, score = [int(i) for i in result[0]], float(result[1])
-    path = [*prompt[-1:], *found, *([stop] if len(found) < n else [])]
+    path = [*found, *([stop] if len(found) < n else [])]
     same = all(0 <= i < V for i in path) and stop not in found
-    own = sum(table[a][b] for a, b in itertools.pairwise(path)) if same else np.nan
+    own = _ln_p(table, prompt, path) if same else np.nan
     if abs(own - total) < 1e-5 and abs(score - total) < 1e-5:  # it, or another as probable
         return
     case = f"(V = {V}, {n} tokens, {beam} beams)"
@@ -147,24 +180,31 @@ def _check_search(answer, table, n, beam):
     )
 
 
+def _ln_p(table, prompt, ids):
+    """The log-probability of ids after a prompt of two tokens."""
+    text = [*prompt, *ids]
+    return sum(table[a, b, c] for a, b, c in zip(text, text[1:], text[2:], strict=False))
+
+
 def _mistakes(table, prompt, n, beam, stop):
     """What typical mistakes would have found: dict of message to (ids, score)."""
 
-    def run(width, *, each=False, mean=False, living=True, ending=True):
+    def run(width, *, each=False, mean=False, living=True, ending=True, places=True, counts=True):
         beams, ended = [([], 0.0)], []
         for _ in range(n):
             some = [
-                [(ids + [i], s + table[([*prompt, *ids])[-1]][i]) for i in range(len(table))]
+                [(ids + [i], s + step) for i, step in enumerate(table[tuple([*prompt, *ids][-2:])])]
                 for ids, s in beams
             ]
-            if each:
+            longer = sorted([b for group in some for b in group], key=lambda b: -b[1])
+            if each and len(beams) > 1:
                 longer = [max(group, key=lambda b: b[1]) for group in some]
-                if len(beams) == 1:
-                    longer = sorted(some[0], key=lambda b: -b[1])[:width]
-            else:
-                longer = sorted([b for group in some for b in group], key=lambda b: -b[1])[:width]
+            elif not places:
+                longer = longer[: max(width - len(ended), 0)]
+            elif counts:
+                longer = longer[:width]
             ended += [(ids[:-1], s) for ids, s in longer if ids[-1] == stop]
-            beams = [b for b in longer if b[0][-1] != stop]
+            beams = [b for b in longer if b[0][-1] != stop][:width]
         pool = (ended if ending else []) + (beams if living else [])
         return max(pool, key=lambda b: b[1] / max(len(b[0]), 1) if mean else b[1], default=((), 0))
 
@@ -174,6 +214,8 @@ def _mistakes(table, prompt, n, beam, stop):
         "length: texts are compared by their mean, expected the total": run(beam, mean=True),
         "living: texts that have not ended after n_tokens count too": run(beam, living=False),
         "ended: texts that ended are forgotten": run(beam, ending=False),
+        "places: texts that ended take the places of living ones; n_beam are kept in each step": run(beam, places=False),
+        "counting: a text that ends counts among the n_beam best of its step": run(beam, counts=False),
     }  # fmt: skip
 
 
@@ -199,7 +241,9 @@ def _test_cached_attention(answer):
             "sees what the first one wrote. Make a new one"
         )
     y, _ = _steps(answer, *(x.astype(np.float32) for x in (q, k, v)))
-    assert y.dtype == np.float32, f"dtype: float32 in gives {y.dtype} out; keep the type"
+    assert y.dtype == np.float32, (
+        f"dtype: float32 in gives {y.dtype} out; keep the type (np.sqrt(K) is a float64, K**0.5 not)"
+    )
 
 
 def _steps(answer, q, k, v):
