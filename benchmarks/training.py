@@ -35,8 +35,9 @@ SEEDS = {"reference": 3, "ours, short": 5, "ours, long": 2}
 CURVES = Path(__file__).with_name("curves.csv")
 SHORT = {  # to the reference's final loss
     "data": "tinyshakespeare", "half": "numpy", "model": "recipe", "context_length": T,
-    "optimizer": "muon", "n_steps": 190, "batch_size": 12, "lr": 0.05, "adam_lr": 0.006,
+    "optimizer": "muon", "n_steps": 165, "batch_size": 12, "lr": 0.05, "adam_lr": 0.006,
     "momentum": 0.9, "schedule": "linear", "weight_decay": 0.0, "clip": None,
+    "by_head": True, "n_gram": 4, "qk_scale": 2.0,
 }  # fmt: skip
 LONG = SHORT | {"n_steps": 1500, "lr": 0.04, "momentum": 0.95}  # in its whole time
 

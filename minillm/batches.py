@@ -145,6 +145,7 @@ class TransformerCache(Cache):
         n_layer = range(model.config.n_layer)
         self.layers = [(new_layer(), new_layer() if both else None) for _ in n_layer]
         self.mask = None  # (B, length) bool, as soon as there is padding
+        self.ids = None  # (B, length), for a model that looks at the ids before each one
         self.source = self.source_mask = None  # (B, 0, C): all there is to know is in the layers
 
     @property

@@ -273,6 +273,21 @@ def check_matrices(params):
             )
 
 
+def check_block(block, params):
+    """(rows, columns) of blocks, or None; raise unless every matrix can be cut into those."""
+    if block is None:
+        return None
+    if not isinstance(block, tuple) or len(block) != 2:
+        raise TypeError(f"block = {block!r}, expected (rows, columns), each an int or None")
+    check_sizes(**{f"block[{i}]": size for i, size in enumerate(block) if size is not None})
+    for i, p in enumerate(params):
+        if any(size and whole % size for size, whole in zip(block, p.shape, strict=True)):
+            raise ValueError(
+                f"block = {block}, expected divisors of {tuple(p.shape)}, the shape of params[{i}]"
+            )
+    return block
+
+
 def shapes_of(arrays):
     """The shapes of arrays, tensors or parameters, by name."""
     return {name: tuple(x.shape) for name, x in arrays.items()}
@@ -293,7 +308,7 @@ def check_fit(problem, found, expected):
 
 
 __all__ = [
-    "check_attention", "check_betas", "check_fit", "check_heads", "check_last", "check_linear",
+    "check_attention", "check_betas", "check_block", "check_fit", "check_heads", "check_last", "check_linear",
     "check_matrices", "check_params", "check_range", "check_recurrent", "check_rng", "check_rotary", "check_shape",
     "check_sizes", "check_some", "check_targets", "is_bool", "shapes_of",
 ]  # fmt: skip

@@ -131,6 +131,7 @@ class TransformerConfig(ModelConfig):
     norm_first: bool = True  # before each sublayer (pre-norm); False: after its sum (post-norm)
     norm_weight: bool = True  # False: "rmsnorm" without a weight
     norm_eps: float = 1e-5  # keeps the norm's division finite
+    n_gram: int = 1  # tokens whose embeddings are summed, each one's own and those before it
     position: str = "learned"  # how it tells positions apart; or "sinusoidal", "rotary", "none"
     rotary_base: float = 10_000.0  # the longest wavelength is about 2 pi times this
     rotary_factor: float = 1.0  # makes slow rotations slower yet, for a longer context
@@ -141,6 +142,7 @@ class TransformerConfig(ModelConfig):
     embedding_scale: bool = False  # embeddings times sqrt(d_model)
     embedding_norm: bool = False  # a norm right after the embeddings
     qk_norm: bool = False  # RMSNorm without weights on every query and key, after their rotation
+    qk_scale: float = 1.0  # with qk_norm, a factor on all scores: how sharp attention can be
     value_residual: bool = False  # each layer mixes the first layer's values into its own
     zero_init: bool = False  # what each sublayer adds starts at zero
     init_std: float | None = 0.02  # of starting weights; None: 1 / sqrt(d_in)
@@ -173,6 +175,8 @@ class TransformerConfig(ModelConfig):
             (self.n_head % self.n_kv_head == 0, "n_kv_head", f"a divisor of n_head = {self.n_head}"),
             (self.position != "rotary" or self.d_head % 2 == 0, "d_head", "an even number, for rotation"),
             (self.position != "sinusoidal" or self.d_model % 2 == 0, "d_model", "an even number, for waves"),
+            (self.qk_norm or self.qk_scale == 1, "qk_scale", "1 without qk_norm"),
+            (self.n_gram == 1 or self.kind == "decoder", "n_gram", f"1 with kind = {self.kind!r}"),
             (self.rotary_factor >= 1, "rotary_factor", "at least 1"),
             (self.rotary_factor == 1 or self.rotary_context, "rotary_context", "a number of positions"),
             (self.norm_weight or self.norm == "rmsnorm", "norm_weight", "True with a LayerNorm"),
@@ -244,6 +248,7 @@ NOT_TRAINED = {  # options of a record that do not go with the next token, or ar
 }  # fmt: skip
 OPTIMIZER_ONLY = {
     "momentum": ("muon", "sgd"),
+    "by_head": ("muon",),
     "beta1": ("adamw", "muon"),
     "beta2": ("adamw", "muon"),
 }
@@ -300,6 +305,7 @@ class TrainConfig:
     n_decay: int | None = None  # with wsd, steps of decay; None: a fifth of n_steps
     floor: float = 0.0  # share of the peak at the end
     momentum: float = 0.95  # of muon and sgd
+    by_head: bool = False  # with muon, each head's part of attention is orthogonal by itself
     beta1: float = 0.9  # of AdamW
     beta2: float = 0.95  # of AdamW
     weight_decay: float = 0.1  # of matrices only
@@ -357,6 +363,7 @@ class TrainConfig:
             (0 < self.held_out < 1, "held_out", "more than 0 and less than 1"),
             (self.lr > 0, "lr", "more than 0"),
             (self.clip is None or self.clip > 0, "clip", "more than 0, or None"),
+            (transformer or not self.by_head, "by_head", f"False with model = {self.model!r}"),
             (room > 0, "n_warmup", f"less than n_steps = {self.n_steps}"),
             (not self.n_decay or self.n_decay <= room, "n_decay", f"at most {room} = n_steps - n_warmup"),
             (self.batch_size % self.accumulate == 0, "accumulate", f"a divisor of batch_size = {self.batch_size}"),

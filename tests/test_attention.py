@@ -308,6 +308,18 @@ def test_norm_of_queries_and_keys(half):
     assert max_error(runs[False, 1.0], runs[False, 10.0]) > 0.1
 
 
+@each_half
+def test_scale_of_normed_scores(half):
+    """Only with the norm; at 0 all answer alike."""
+    x, rest = normal(2, 5, 8), {"bias": False, "qk_norm": True}
+    runs = {scale: runner(half, 8, 2, **rest, qk_scale=scale)(x) for scale in (0.0, 1.0, 2.0)}
+    assert np.ptp(runs[0.0], axis=1).max() < 1e-12  # over the positions
+    assert max_error(runs[1.0], runner(half, 8, 2, **rest)(x)) == 0
+    assert max_error(runs[1.0], runs[2.0]) > 0.01
+    plain = {"bias": False, "qk_norm": False}
+    assert max_error(runner(half, 8, 2, **plain, qk_scale=2.0)(x), runner(half, 8, 2, **plain)(x)) == 0
+
+
 def runner(half, *args, value_mix=None, query=1.0, **options):
     """A function from arrays to an array: the layer of one half, the same weights in both."""
     ours, theirs = layers(*args, **options)

@@ -106,14 +106,16 @@ def orthogonalized_by_svd(g, steps):
     return u * s @ vt
 
 
-def muon_by_svd(w, noise, *, momentum=0.95, nesterov=True, ns_steps=5, weight_decay=0.0):
+def muon_by_svd(
+    w, noise, *, momentum=0.95, nesterov=True, ns_steps=5, weight_decay=0.0, factor=1.0
+):
     """Muon as its authors describe it, on one matrix, one step after another."""
     velocity = 0.0
     for t, (n,) in enumerate(noise):
         g = gradient(w, n)
         velocity = momentum * velocity + g
         o = orthogonalized_by_svd(g + momentum * velocity if nesterov else velocity, ns_steps)
-        scale = np.sqrt(max(1, w.shape[0] / w.shape[1]))
+        scale = factor * np.sqrt(max(1, w.shape[0] / w.shape[1]))
         w = w - schedule(t) * (scale * o + weight_decay * w)
     return w
 
@@ -127,6 +129,22 @@ def test_muon(shape, options):
     assert max_error(ours, theirs) < 1e-10
     assert max_error(ours, muon_by_svd(start[0], noise, **options)) < 1e-10
     assert max_error(ours, start[0]) > 1e-2
+
+
+@pytest.mark.parametrize("block", [(2, None), (None, 3), (3, 2)], ids=str)
+def test_muon_block_by_block(block):
+    """Each block's step is that of a matrix of its own, but for the factor, which is the whole's."""
+    start, noise = problem([(6, 6), (6, 6)])
+    (ours, _) = run_by_hand(lambda p: by_hand.Muon(p, block=block), start, noise)
+    (theirs, _) = run_in_torch(lambda p: twin.Muon(p, block=block), start, noise)
+    assert max_error(ours, theirs) < 1e-10
+    r, c = block[0] or 6, block[1] or 6
+    factor = np.sqrt(max(1, r / c))  # which a block alone has
+    for i in range(0, 6, r):
+        for j in range(0, 6, c):
+            own = np.s_[i : i + r, j : j + c]
+            alone = muon_by_svd(start[0][own], [[n[0][own]] for n in noise], factor=1 / factor)
+            assert max_error(ours[own], alone) < 1e-10
 
 
 def test_muon_beside_that_of_pytorch():
@@ -297,6 +315,7 @@ RESUMABLE = {
     "RMSProp, fused": lambda f, p: f.RMSProp(p, **fused(f)),
     "AdamW, fused": lambda f, p: f.AdamW(p, **fused(f)),
     "Muon": lambda f, p: f.Muon(p),
+    "Muon, in blocks": lambda f, p: f.Muon(p[2:], block=(1, None)),
     "Together": lambda f, p: f.Together([(f.Muon(p[:2]), 1.0), (f.AdamW(p[2:]), 0.2)]),
 }
 MATRICES = [(3, 4), (4, 3), (2, 2)]
@@ -454,6 +473,22 @@ def test_bad_input(half, call, error, message):
     p = Parameter(np.ones(4)) if half is by_hand else torch.nn.Parameter(torch.ones(4))
     with pytest.raises(error) as caught:
         call(half, p)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("half", [by_hand, twin], ids=["NumPy", "PyTorch"])
+@pytest.mark.parametrize(
+    ("block", "error", "message"),
+    [
+        (2, TypeError, "block = 2, expected (rows, columns)"),
+        ((2,), TypeError, "block = (2,), expected (rows, columns)"),
+        ((0, None), ValueError, "block[0] = 0"),
+        ((None, 3), ValueError, "block = (None, 3), expected divisors of (2, 4), the shape of pa"),
+    ],
+)
+def test_blocks_that_do_not_fit(half, block, error, message):
+    with pytest.raises(error) as caught:
+        half.Muon(params_of(half, [np.ones((2, 4))]), block=block)
     assert message in str(caught.value)
 
 

@@ -72,7 +72,7 @@ LAYERS = [
     ("MultiHeadAttention", (8, 2), {"dropout": 0.3}, {"x": floats(2, 5, 8), "mask": causal(5)}),
     ("MultiHeadAttention", (8, 4), {"n_kv_head": 2, "bias": False},
      {"x": floats(2, 5, 8), "causal": True, "rotary": angles(5, 2)}),
-    ("MultiHeadAttention", (8, 4), {"n_kv_head": 1, "d_head": 6, "qk_norm": True},
+    ("MultiHeadAttention", (8, 4), {"n_kv_head": 1, "d_head": 6, "qk_norm": True, "qk_scale": 2.0},
      {"x": floats(5, 8), "rotary": angles(5, 6), "mask": EACH_HEAD}),
     ("MultiHeadAttention", (8, 2), {"std": 0.1}, {"x": floats(2, 5, 8), "source": floats(2, 3, 8)}),
     ("MultiHeadAttention", (8, 2), {},
@@ -124,7 +124,8 @@ MODELS = [
     ("Transformer.llama", {"n_head": 4, "n_kv_head": 2}, TEXT),
     ("Transformer.llama", {"rotary_factor": 8.0, "rotary_context": 4}, TEXT),
     ("Transformer.llama", {"n_kv_head": 1, "d_head": 2, "tied": True, "rotary_base": 9.0}, PADDED),
-    ("Transformer.recipe", {}, TEXT),
+    ("Transformer.recipe", {"n_gram": 3, "qk_scale": 2.0}, TEXT),
+    ("Transformer.llama", {"n_gram": 7, "embedding_scale": True}, PADDED),  # longer than the text
     ("Transformer.recipe", {"n_head": 4, "n_kv_head": 2, "dropout": 0.3}, PADDED),
     ("Transformer.bert", {}, PADDED),
     ("Transformer.bert", {"n_class": 3}, LABELED),

@@ -243,6 +243,21 @@ def test_muon_moves_the_inner_matrices(half, model):
     assert embedding == pytest.approx(config.adam_lr)
 
 
+@pytest.mark.parametrize("half", HALVES)
+def test_muon_by_head(half):
+    """In attention, a head's rows of queries, keys and values, and its columns of the output."""
+    options = {"data": "-", "model": "llama", "half": half, "optimizer": "muon", "n_layer": 1}
+    config = TrainConfig.make(**options, d_model=8, n_head=2, n_kv_head=1, by_head=True)
+    model = parts.new_model(config, 7)
+    names = {id(p): name.split(".")[-2] for name, p in model.named_parameters() if "." in name}
+    optimizer = parts.new_optimizer(config, model)
+    blocks = {names[id(p)]: part.block for part, _ in optimizer.parts
+              if hasattr(part, "block") for p in part.params}  # fmt: skip
+    rows, columns = (4, None), (None, 4)
+    assert blocks == {"query": rows, "key": rows, "value": rows, "output": columns,
+                      "up": None, "gate": None, "down": None}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -655,6 +670,12 @@ def test_bad_input(text, options, message):
         ({"adam_lr": 0.1}, ValueError, r"adam_lr = 0\.1, expected None unless optimizer = 'muon'"),
         ({"output_lr": 0.1}, ValueError, r"output_lr = 0\.1, expected None unless optimizer = 'muon'"),
         ({"momentum": 0.5}, ValueError, r"momentum = 0\.5, expected optimizer = 'muon' or 'sgd'"),
+        ({"model": "gpt2", "by_head": True}, ValueError, r"by_head = True, expected optimizer ="),
+        (
+            {"optimizer": "muon", "model": "lstm", "by_head": True},
+            ValueError,
+            r"by_head = True, expected False with model = 'lstm'",
+        ),
         ({"optimizer": "sgd", "beta2": 0.9}, ValueError, r"beta2 = 0\.9, expected optimizer ="),
         ({"accumulate": 3}, ValueError, r"accumulate = 3, expected a divisor of batch_size = 4"),
         ({"held_out": 0}, ValueError, r"held_out = 0\.0, expected more than 0"),

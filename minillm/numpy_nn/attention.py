@@ -173,6 +173,8 @@ class MultiHeadAttention(Module):
         In each of the four linear maps.
     qk_norm : bool
         Whether each head's queries and keys are rescaled to a root mean square of 1.
+    qk_scale : float
+        With `qk_norm`, that of the queries: no score is above qk_scale sqrt(K).
     value_residual : bool
         Whether the first layer's values, handed to `forward`, are mixed with this layer's:
         v <- (1 - value_mix) v + value_mix v_first, with a learned scalar that starts at 1/2.
@@ -203,7 +205,7 @@ class MultiHeadAttention(Module):
 
     def __init__(
         self, d_model, n_head, *, n_kv_head=None, d_head=None, bias=True, qk_norm=False,
-        value_residual=False, dropout=0.0, std=None, rng=None,
+        qk_scale=1.0, value_residual=False, dropout=0.0, std=None, rng=None,
     ):  # fmt: skip
         n_kv_head, self.d_head = check_heads(d_model, n_head, n_kv_head, d_head)
         self.n_kv_head, self.n_shared = n_kv_head, n_head // n_kv_head  # G, R
@@ -214,6 +216,7 @@ class MultiHeadAttention(Module):
         self.value = Linear(d_model, n_kv_head * self.d_head, **options)
         self.output = Linear(n_head * self.d_head, d_model, **options)
         self.norm = RMSNorm(self.d_head, weight=False) if qk_norm else None
+        self.qk_scale = check_range("qk_scale", qk_scale)
         self.value_mix = Parameter(np.full(1, 0.5, np.float32)) if value_residual else None
 
     def forward(
@@ -246,6 +249,7 @@ class MultiHeadAttention(Module):
         q, q_heads = self._heads(q, self.n_shared, rotary)  # (..., G, R, T, K)
         k, k_heads = self._heads(k, 1, rotary)  # (..., G, 1, S, K)
         v = self._split(v, 1)
+        q = q * self.qk_scale if self.norm else q
         if kv_cache is not None:
             k, v = kv_cache.append(k, v)
         mask = self._grouped(mask, x.ndim)
@@ -258,6 +262,7 @@ class MultiHeadAttention(Module):
         q_cache, k_cache, v_cache, q_heads, k_heads, cache, y_cache, has_source = cache
         dy = self._split(self.output.backward(dy, y_cache), self.n_shared)
         dq, dk, dv = attention_backward(dy, cache)
+        dq = dq * self.qk_scale if self.norm else dq
         dx = self.query.backward(self._heads_backward(dq, q_heads), q_cache)
         dsource = self.key.backward(self._heads_backward(dk, k_heads), k_cache)
         dvalues, dfirst = self._values_backward(_merge(dv), v_cache)

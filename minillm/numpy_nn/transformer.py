@@ -105,7 +105,7 @@ class Block(Module):
         self.norm_first, self.dropout = c.norm_first, c.dropout
         options = {"bias": c.bias, "std": c.init_std, "rng": rng}
         heads = {"n_kv_head": c.n_kv_head, "d_head": c.d_head, "qk_norm": c.qk_norm}
-        heads |= {"dropout": c.dropout, **options}
+        heads |= {"qk_scale": c.qk_scale, "dropout": c.dropout, **options}
         self.norm1 = _norm(c)
         self.attention = MultiHeadAttention(
             c.d_model, c.n_head, value_residual=value_residual, **heads
@@ -234,6 +234,11 @@ class Transformer(LanguageModel):
     Padding may stand anywhere: it is not looked at, and positions are counted without it. In
     generation, `encode` gives an encoder–decoder the cache that `new_cache` gives a decoder.
 
+    With `config.n_gram` = n, what enters the first block at a position is the sum of its token's
+    embedding and of those of the n - 1 tokens before it, from a table of its own for each place.
+    In `before` these stand one below the other, the nearest first. Where there is no such token,
+    nothing is added.
+
     Parameters
     ----------
     config : TransformerConfig
@@ -277,6 +282,7 @@ class Transformer(LanguageModel):
             return [Block(c, cross=cross, value_residual=m, rng=rng) for m in mixed]
 
         self.embedding = table(c.vocab_size)
+        self.before = table((c.n_gram - 1) * c.vocab_size) if c.n_gram > 1 else None
         self.positions = table(c.context_length) if c.position == "learned" else None
         self.embedding_norm = _norm(c) if c.embedding_norm else None
         if both:
@@ -372,7 +378,7 @@ class Transformer(LanguageModel):
         x, _ = self._run(
             self._decoder(), ids, mask, cache.source, cache.source_mask, causal=True, cache=cache
         )
-        cache.mask = mask
+        cache.mask, cache.ids = mask, _seen(ids, cache) if self.before else None
         return self._head(x[:, -1])[0]
 
     def _encode(self, source, source_mask, rng=None):
@@ -403,6 +409,10 @@ class Transformer(LanguageModel):
             )
         positions = _positions(mask, start + T)[..., start:]  # (T,) or (B, T)
         x, ids_cache = embedding.forward(ids)
+        before_cache = None
+        if c.n_gram > 1:
+            more, before_cache = self._embed_before(ids, mask, cache)
+            x += more
         if c.embedding_scale:
             x *= c.d_model**0.5
         if table:
@@ -411,7 +421,7 @@ class Transformer(LanguageModel):
             x += F.sinusoidal(positions, c.d_model, dtype=x.dtype)
         x, norm0_cache = self.embedding_norm.forward(x) if self.embedding_norm else (x, None)
         x, dropped = F.dropout(x, c.dropout, rng)
-        embed_cache = ids_cache, positions, norm0_cache, dropped
+        embed_cache = ids_cache, before_cache, positions, norm0_cache, dropped
 
         rotary = first_values = first_cache = None
         if c.position == "rotary":
@@ -442,13 +452,29 @@ class Transformer(LanguageModel):
         if c.value_residual:
             dx += blocks[0].values_backward(sum(dfirsts), first_cache)
 
-        ids_cache, positions, norm0_cache, dropped = embed_cache
+        ids_cache, before_cache, positions, norm0_cache, dropped = embed_cache
         dx = F.dropout_backward(dx, dropped)
         dx = self.embedding_norm.backward(dx, norm0_cache) if self.embedding_norm else dx
         if table:
             table.backward(dx.sum(0) if positions.ndim == 1 else dx, positions)
-        embedding.backward(dx * c.d_model**0.5 if c.embedding_scale else dx, ids_cache)
+        dx = dx * c.d_model**0.5 if c.embedding_scale else dx
+        if c.n_gram > 1:
+            self._embed_before_backward(dx, before_cache)
+        embedding.backward(dx, ids_cache)
         return sum(dsources) if blocks[0].cross else None
+
+    def _embed_before(self, ids, mask, cache):
+        """The sums of the embeddings of the tokens before each: ids (B, T) -> (B, T, C), cache."""
+        before = _before(_seen(ids, cache), mask, self.config.n_gram - 1)
+        before = before[:, before.shape[1] - ids.shape[1] :]  # (B, T, N)
+        rows = np.maximum(before, 0) + self.config.vocab_size * np.arange(before.shape[-1])
+        y, _ = self.before.forward(rows)  # (B, T, N, C)
+        there = (before >= 0).astype(y.dtype)
+        return np.einsum("btnc,btn->btc", y, there), (rows, there)
+
+    def _embed_before_backward(self, dy, cache):
+        rows, there = cache
+        self.before.backward(dy[:, :, None] * there[..., None], rows)
 
     def _head(self, x, mask=None):
         """Scores for the vocabulary, (..., C) -> (..., V), or for classes, (B, T, C) -> (B, n)."""
@@ -499,6 +525,26 @@ def _norm(config):
     if config.norm == "rmsnorm":
         return RMSNorm(config.d_model, weight=config.norm_weight, eps=config.norm_eps)
     return LayerNorm(config.d_model, bias=config.bias, eps=config.norm_eps)
+
+
+def _seen(ids, cache):
+    """All ids read so far, with those of a cache."""
+    return ids if cache is None or cache.ids is None else np.concatenate([cache.ids, ids], 1)
+
+
+def _before(ids, mask, n):
+    """The n ids before each, the nearest first: (B, T) -> (B, T, n); -1 where there is none."""
+    nobody = np.zeros((len(ids), 1), np.int64)  # stands at place 0, and the ids from place 1 on
+    place = np.broadcast_to(np.arange(1, ids.shape[1] + 1), ids.shape)
+    place = place if mask is None else place * mask  # padding is nobody
+    last = np.maximum.accumulate(place, 1)[:, :-1]
+    ids = np.concatenate([nobody - 1, ids], 1)
+    before = np.concatenate([nobody, nobody, last], 1)[:, : ids.shape[1]]  # whose place is before
+    at, found = before[:, 1:], []
+    for _ in range(n):
+        found.append(np.take_along_axis(ids, at, 1))
+        at = np.take_along_axis(before, at, 1)
+    return np.stack(found, -1)
 
 
 def _positions(mask, T):

@@ -182,6 +182,8 @@ class MultiHeadAttention(nn.Module):
         In each of the four linear maps.
     qk_norm : bool
         Whether each head's queries and keys are rescaled to a root mean square of 1.
+    qk_scale : float
+        With `qk_norm`, that of the queries: no score is above qk_scale sqrt(K).
     value_residual : bool
         Whether the first layer's values, handed to `forward`, are mixed with this layer's:
         v <- (1 - value_mix) v + value_mix v_first, with a learned scalar that starts at 1/2.
@@ -211,7 +213,7 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(
         self, d_model, n_head, *, n_kv_head=None, d_head=None, bias=True, qk_norm=False,
-        value_residual=False, dropout=0.0, std=None, rng=None,
+        qk_scale=1.0, value_residual=False, dropout=0.0, std=None, rng=None,
     ):  # fmt: skip
         super().__init__()
         n_kv_head, self.d_head = check_heads(d_model, n_head, n_kv_head, d_head)
@@ -224,6 +226,7 @@ class MultiHeadAttention(nn.Module):
         self.value = Linear(d_model, n_kv_head * self.d_head, **options)
         self.output = Linear(n_head * self.d_head, d_model, **options)
         self.norm = RMSNorm(self.d_head, weight=False) if qk_norm else None
+        self.qk_scale = check_range("qk_scale", qk_scale)
         self.value_mix = nn.Parameter(torch.full((1,), 0.5)) if value_residual else None
 
     def forward(
@@ -255,6 +258,7 @@ class MultiHeadAttention(nn.Module):
         q = self._heads(self.query(x), self.n_shared, rotary)  # (..., G, R, T, K)
         k = self._heads(self.key(asked), 1, rotary)  # (..., G, 1, S, K)
         v = self._split(v, 1)
+        q = q * self.qk_scale if self.norm else q
         if kv_cache is not None:
             k, v = kv_cache.append(k, v)
         grouped = self._grouped(mask, x.ndim)

@@ -95,7 +95,7 @@ class Block(nn.Module):
         self.norm_first, self.dropout = c.norm_first, c.dropout
         options = {"bias": c.bias, "std": c.init_std, "rng": rng}
         heads = {"n_kv_head": c.n_kv_head, "d_head": c.d_head, "qk_norm": c.qk_norm}
-        heads |= {"dropout": c.dropout, **options}
+        heads |= {"qk_scale": c.qk_scale, "dropout": c.dropout, **options}
         self.norm1 = _norm(c)
         self.attention = MultiHeadAttention(
             c.d_model, c.n_head, value_residual=value_residual, **heads
@@ -188,6 +188,11 @@ class Transformer(LanguageModel):
     Padding may stand anywhere: it is not looked at, and positions are counted without it. In
     generation, `encode` gives an encoder–decoder the cache that `new_cache` gives a decoder.
 
+    With `config.n_gram` = n, what enters the first block at a position is the sum of its token's
+    embedding and of those of the n - 1 tokens before it, from a table of its own for each place.
+    In `before` these stand one below the other, the nearest first. Where there is no such token,
+    nothing is added.
+
     Two switches, off at first, change the speed and not the result: `sdpa`, to use
     `fused_attention` wherever nothing is dropped, and `checkpointing`, to keep of each block only
     what goes in, and run it again in the backward pass: less memory for a third more time.
@@ -237,6 +242,7 @@ class Transformer(LanguageModel):
 
         self.checkpointing = False
         self.embedding = table(c.vocab_size)
+        self.before = table((c.n_gram - 1) * c.vocab_size) if c.n_gram > 1 else None
         self.positions = table(c.context_length) if c.position == "learned" else None
         self.embedding_norm = _norm(c) if c.embedding_norm else None
         if both:
@@ -339,7 +345,7 @@ class Transformer(LanguageModel):
         x = self._run(
             self._decoder(), ids, mask, cache.source, cache.source_mask, causal=True, cache=cache
         )
-        cache.mask = mask
+        cache.mask, cache.ids = mask, _seen(ids, cache) if self.before else None
         return self._head(x[:, -1])
 
     def _encode(self, source, source_mask, rng=None):
@@ -370,6 +376,8 @@ class Transformer(LanguageModel):
             )
         positions = _positions(mask, start + T, ids.device)[..., start:]  # (T,) or (B, T)
         x = embedding(ids)
+        if c.n_gram > 1:
+            x = x + self._embed_before(ids, mask, cache)
         if c.embedding_scale:
             x = x * c.d_model**0.5
         if table:
@@ -394,6 +402,14 @@ class Transformer(LanguageModel):
                 kv_caches = cache.layers[i] if cache else (None, None)
                 x = block(x, source, kv_caches=kv_caches, **options)
         return norm(x) if norm else x
+
+    def _embed_before(self, ids, mask, cache):
+        """The sums of the embeddings of the tokens before each: ids (B, T) -> (B, T, C)."""
+        before = _before(_seen(ids, cache), mask, self.config.n_gram - 1)
+        before = before[:, before.shape[1] - ids.shape[1] :]  # (B, T, N)
+        tables = torch.arange(before.shape[-1], device=ids.device)
+        y = self.before(before.clamp(min=0) + self.config.vocab_size * tables)  # (B, T, N, C)
+        return (y * (before >= 0)[..., None]).sum(-2)
 
     def _head(self, x, mask=None):
         """Scores for the vocabulary, (..., C) -> (..., V), or for classes, (B, T, C) -> (B, n)."""
@@ -426,6 +442,26 @@ def _norm(config):
     if config.norm == "rmsnorm":
         return RMSNorm(config.d_model, weight=config.norm_weight, eps=config.norm_eps)
     return LayerNorm(config.d_model, bias=config.bias, eps=config.norm_eps)
+
+
+def _seen(ids, cache):
+    """All ids read so far, with those of a cache."""
+    return ids if cache is None or cache.ids is None else torch.cat([cache.ids, ids], 1)
+
+
+def _before(ids, mask, n):
+    """The n ids before each, the nearest first: (B, T) -> (B, T, n); -1 where there is none."""
+    nobody = ids.new_zeros(len(ids), 1)  # stands at place 0, and the ids from place 1 on
+    place = torch.arange(1, ids.shape[1] + 1, device=ids.device).expand(ids.shape)
+    place = place if mask is None else place * mask  # padding is nobody
+    last = place.cummax(1).values[:, :-1]
+    ids = torch.cat([nobody - 1, ids], 1)
+    before = torch.cat([nobody, nobody, last], 1)[:, : ids.shape[1]]  # whose place is before
+    at, found = before[:, 1:], []
+    for _ in range(n):
+        found.append(ids.gather(1, at))
+        at = before.gather(1, at)
+    return torch.stack(found, -1)
 
 
 def _positions(mask, T, device):

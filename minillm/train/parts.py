@@ -12,7 +12,8 @@ from minillm import data
 from minillm.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from minillm.tokens import TokenFile
 
-OUTER = ("embedding", "positions", "output", "table")  # whose matrices are not Muon's
+OUTER = ("embedding", "before", "positions", "output", "table")  # whose matrices are not Muon's
+HEADS = {"query": "rows", "key": "rows", "value": "rows", "output": "columns"}  # of attention
 ALONE = SimpleNamespace(  # a `distributed.World` of one process, without PyTorch
     rank=0, size=1, is_main=True, device=None, sum=lambda *values: values, mean=float,
     accumulating=lambda model: nullcontext(), full=lambda model: model, close=lambda: None,
@@ -158,16 +159,23 @@ def new_optimizer(config, model):
         top, matrix = name.partition(".")[0], len(p.shape) == 2
         where = "rest" if not matrix or top in OUTER else "inner"
         where = "output" if matrix and top == "output" else where
+        if config.by_head and where == "inner":
+            where = HEADS.get(name.split(".")[-2], where)
         groups.setdefault((where, matrix), []).append(p)
     muon, fused = config.optimizer == "muon", {"fused": True} if config.fused else {}
-    rates = {"inner": config.lr, "rest": config.adam_lr, "output": config.output_lr}
+    blocks = {"inner": None}
+    if config.by_head:
+        blocks |= {"rows": (model.config.d_head, None), "columns": (None, model.config.d_head)}
+    rates = dict.fromkeys(blocks, config.lr)
+    rates |= {"rest": config.adam_lr, "output": config.output_lr}
     parts = []
     for (where, matrix), params in groups.items():
         options = {"weight_decay": config.weight_decay if matrix else 0.0}
         if config.optimizer == "sgd":
             optimizer = optim.SGD(params, momentum=config.momentum, **options, **fused)
-        elif muon and where == "inner":
-            optimizer = optim.Muon(params, momentum=config.momentum, **options)
+        elif muon and where in blocks:
+            block = blocks[where]
+            optimizer = optim.Muon(params, momentum=config.momentum, block=block, **options)
         else:
             betas = config.beta1, config.beta2
             optimizer = optim.AdamW(params, betas=betas, **options, **fused)
