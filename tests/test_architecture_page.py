@@ -33,7 +33,7 @@ GPT2 = TransformerConfig.gpt2(
 
 
 def pairs():
-    """Short English-French pairs whose every word occurs five times among them."""
+    """Short English-French pairs; five times, those with a word rarer than five were taken out."""
     cut = WordTokenizer.pattern.findall
     kept = [(cut(p.source.lower()), cut(p.target.lower())) for p in data.load("tatoeba_fra")]
     kept = [(s, t) for s, t in kept if len(s) == 4 and 3 <= len(t) <= 5 and s[-1] == t[-1] == "."]
@@ -91,12 +91,14 @@ def tensors():
     encoder, decoder = encoder_cache[2][0], cache_[2][0]
     words = model.source_embedding.forward(source)[0]
     places = model.source_positions.forward(np.arange(source.shape[1]))[0]
+    read = model.embedding.forward(ids)[0] + model.positions.forward(np.arange(ids.shape[1]))[0]
     return {
         "source": source[0],
         "ids": ids[0],
         "words": words[0],
         "places": places,
         "x": (words + places)[0],
+        "read": read[0],
         "encoder": weights(encoder[0]),
         "memory": memory[0],
         "self": weights(decoder[0]),
@@ -167,7 +169,7 @@ def grid(
         masked = causal and j > i
         parts.append(hidden(*box) if masked else cell(*box, value, reach=reach))
     for i, word in enumerate(rows or []):
-        parts.append(text(x - 5, top + (i + 0.5) * height + 4.5, word, anchor="end", size=12))
+        parts.append(text(x - 5, top + (i + 0.5) * height + 4.5, word, anchor="end", size=11))
     left = x - 5 - 6.4 * max([len(word) for word in rows or [""]]) - 9
     parts.append(letter(max(left, 7), top + n * height / 2 + 5, axes[0]))
     return "\n".join(parts), top + n * height
@@ -202,7 +204,8 @@ def token_row(y, words, ids, width, name, x=24):
             f'<rect x="{left}" y="{y}" width="{width - 5}" height="44" rx="4" style="{box}"/>'
         )
         middle = left + (width - 5) / 2
-        parts.append(text(middle, y + 18, word, anchor="middle", size=11))
+        size = 11 if len(word) < 9 else 10.5
+        parts.append(text(middle, y + 18, word, anchor="middle", size=size))
         parts.append(
             text(
                 middle, y + 36, str(int(number)), anchor="middle", size=14, style="font-weight:700"
@@ -286,6 +289,13 @@ def figure_memory():
     )
 
 
+def figure_read():
+    t, words = tensors()["read"], ["<start>", *ANSWER.split()]
+    drawn, y = grid(86, 0, t, "TC", rows=words, reach=np.abs(t).max())
+    title = "What enters the decoder: token vectors and position vectors, added"
+    return svg("arch-read", title, spoken(t, words), [drawn], y + 4)
+
+
 def figure_self():
     words = ["<start>", *ANSWER.split()]
     return two_heads(
@@ -326,10 +336,11 @@ def figure_decoded():
 
 
 def best(n=3):
-    """For each target position the n most probable tokens."""
-    french, p = trained()[1], tensors()["p"]
-    order = np.argsort(-p, axis=1)[:, :n]
-    return [[(french.vocab[j], row[j]) for j in js] for row, js in zip(p, order, strict=True)]
+    """For each target position the n most probable tokens: (token, logit, probability)."""
+    french, t = trained()[1], tensors()
+    order = np.argsort(-t["p"], axis=1)[:, :n]
+    rows = zip(t["logits"], t["p"], order, strict=True)
+    return [[(french.vocab[j], z[j], p[j]) for j in js] for z, p, js in rows]
 
 
 def figure_output():
@@ -343,22 +354,23 @@ def figure_output():
         seen = [(j, p) for j, p in enumerate(row.round(1)) if p]
         parts += [cell(86 + j * step, 40 + i * 24, step, 21, p, number=False) for j, p in seen]
     y = 182
-    parts.append(text(0, y, "the three largest of each row"))
+    parts.append(text(0, y, "the three largest of each row: logit, probability"))
     for i, found in enumerate(best()):
         y += 14
-        for k, (word, p) in enumerate(found):
+        for k, (word, z, p) in enumerate(found):
             y += 18
             if k == 0:
                 parts.append(text(0, y, f"after {rows[i]}", size=12))
-            parts.append(text(190, y, word, anchor="end", size=12))
-            width = round(100 * float(p))
+            parts.append(text(180, y, word, anchor="end", size=12))
+            parts.append(text(222, y, minus(z), anchor="end", size=12))
+            width = round(90 * float(p))
             style = f"fill:{color('V')}" + ("" if k == 0 else ";opacity:0.45")
             parts.append(
-                f'<rect x="197" y="{y - 11}" width="{width}" height="13" rx="2" style="{style}"/>'
+                f'<rect x="230" y="{y - 11}" width="{width}" height="13" rx="2" style="{style}"/>'
             )
-            parts.append(text(203 + width, y, f"{p:.2f}", size=12))
+            parts.append(text(235 + width, y, f"{p:.2f}", size=12))
     said = "; ".join(
-        f"after {r}: " + ", ".join(f"{w} {p:.2f}" for w, p in f)
+        f"after {r}: " + ", ".join(f"{w} {p:.2f} (logit {minus(z)})" for w, z, p in f)
         for r, f in zip(rows, best(), strict=True)
     )
     return svg(
@@ -473,6 +485,7 @@ def generated():
         "embedding",
         "encoder",
         "memory",
+        "read",
         "self",
         "cross",
         "decoded",
@@ -497,7 +510,7 @@ real = pytest.mark.skipif(not data.is_real("tatoeba_fra"), reason="the real pair
 def numbers_apart(text):
     """The text without the numbers that a run gives and the colors they choose; those numbers."""
     text = re.sub(r'fill(="|:)(#\w+|black|white)', "fill", text).replace("−", "-")
-    pattern = r"-?\d\.\d\d\b"
+    pattern = r"-?\d+\.\d\d\b"
     return re.sub(pattern, "0.00", text), np.array(re.findall(pattern, text), float)
 
 
@@ -522,10 +535,12 @@ def test_tables_are_those_of_the_model():
 @real
 def test_sentences_of_the_page_are_true():
     page = " ".join(PAGE.read_text(encoding="utf-8").split())
-    english, french, _, n, losses = trained()
+    english, french, model, n, losses = trained()
     texts, t = pairs(), tensors()
-    p = {word: f"{p:.2f}" for word, p in best()[1]}
-    assert f"the {n} pairs of three English words" in page
+    p = {word: f"{p:.2f}" for word, _, p in best()[1]}
+    assert f"was taken out; {n} are left" in page
+    assert all(len(s.split()) == 4 and s.endswith(" .") for s, _ in texts)
+    assert f"guess would cost ln {len(french.vocab)} = {np.log(len(french.vocab)):.2f}" in page
     assert f"English has {len(english.vocab)} of them" in page
     assert f"}} = {len(french.vocab)}$, two of which" in page
     assert f"fallen from {losses[0]:.2f} to {np.mean(losses[-50:]):.2f}" in page
@@ -533,10 +548,13 @@ def test_sentences_of_the_page_are_true():
     assert {(SENTENCE, f"je {w} comprends .") for w in ("te", "vous")} <= set(texts)
     assert OTHER in [s for s, _ in texts]
     understand, you = t["cross"][0, 2, 1], t["cross"][1, 2, 2]
-    assert f"takes {understand:.2f} of what it looks at in head 0 from *understand*" in page
-    assert f"and {you:.2f} in head 1 from *you*" in page
+    assert f"the row `vous` has weight {understand:.2f} on *understand*" in page
+    assert f"in head 1, {you:.2f} on *you*" in page
+    c = model.config  # what enters the blocks is the sum of two rows, and nothing else
+    assert not c.embedding_scale and not c.embedding_norm and c.norm_first
+    assert f"of shape $({c.context_length}, " in page
     H, S, T, C, V = 2, 4, 5, 8, 138
-    shapes = {"x": (S, C), "encoder": (H, S, S), "memory": (S, C), "self": (H, T, T)}
+    shapes = {"x": (S, C), "read": (T, C), "encoder": (H, S, S), "memory": (S, C), "self": (H, T, T)}
     shapes |= {"cross": (H, T, S), "y": (T, C), "logits": (T, V), "p": (T, V)}
     for name, shape in shapes.items():
         assert t[name].shape == shape, name

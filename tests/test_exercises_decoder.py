@@ -35,7 +35,7 @@ MASKS_WRONG = [
     (lambda T, S: ~by_loops(T, S), "exchanged"),
     (lambda T, S: np.tri(T, S, S - T), "dtype"),
     (lambda T, S: np.tri(T, S, S - T - 1, dtype=bool), "itself"),
-    (lambda T, S: np.tri(T, S, dtype=bool), "itself"),
+    (lambda T, S: np.tri(T, S, dtype=bool), "offset: T = 2, S = 5"),
     (lambda T, S: np.ones((T, S), bool), "leak"),
     (lambda T, S: np.eye(T, S, S - T, dtype=bool), "blind"),
     (lambda T, S: by_loops(T, T), "shape"),
@@ -124,6 +124,15 @@ def uniform_when_empty(q, k, v, mask, dy):
     return by_steps(q, k, v, mask, dy, fill=-1e9)
 
 
+def swapped(*given):
+    y, dq, dk, dv = by_steps(*given)
+    return y, dq, dv, dk
+
+
+def not_turned(q, k, v, mask, dy):
+    return q @ k, q, k, v
+
+
 ATTENTIONS_RIGHT = [by_package, by_steps, by_torch, by_loop]
 ATTENTIONS_WRONG = [
     (option(root=0.0), "not divided by sqrt"),
@@ -141,6 +150,9 @@ ATTENTIONS_WRONG = [
     (nan_when_empty, "empty source"),
     (uniform_when_empty, "empty source"),
     (lambda *given: by_steps(*given)[0], "four"),
+    (swapped, "exchanged"),
+    (not_turned, "do not fit"),
+    (uniform_when_empty, "large negative number"),
     (lambda *given: by_steps(*given[:4], -given[4]), "sign"),
     (lambda q, k, v, mask, dy: by_steps(q, k, v, mask, dy)[:2] + by_steps(q, k, v, mask, dy)[:2], "shape"),
 ]  # fmt: skip
@@ -160,7 +172,8 @@ def forced_by_lists(texts, start, end, pad):
     T = max(len(text) for text in texts) + 1
     ids = [([start, *text] + [pad] * T)[:T] for text in texts]
     targets = [([*text, end] + [-100] * T)[:T] for text in texts]
-    return ids, targets, [[t <= len(text) for t in range(T)] for text in texts]
+    mask = [[t <= len(text) for t in range(T)] for text in texts]
+    return np.array(ids), np.array(targets), np.array(mask)
 
 
 def forced_by_shift(texts, start, end, pad):
@@ -191,13 +204,25 @@ def no_end(texts, start, end, pad):
     return ids, np.where(targets == end, pad, targets), mask
 
 
+def as_lists(*given):
+    return tuple(x.tolist() for x in forced(*given))
+
+
+def as_floats(*given):
+    ids, targets, mask = forced(*given)
+    return ids.astype(float), targets, mask
+
+
 FORCINGS_RIGHT = [forced, forced_by_lists, forced_by_shift]
 FORCINGS_WRONG = [
     (changed(1, lambda r, pad: r[0]), "shift"),
     (no_end, "end"),
     (changed(1, lambda r, pad: np.where(r[1] == -100, pad, r[1])), "does not count"),
     (changed(2, lambda r, pad: r[0] != pad), "count, do not compare"),
-    (changed(2, lambda r, pad: r[2].astype(int)), "dtype"),
+    (changed(2, lambda r, pad: r[2].astype(int)), "dtype: mask"),
+    (as_lists, "not an array"),
+    (as_floats, "dtype: ids"),
+    (changed(1, lambda r, pad: r[1].astype(float)), "dtype: targets"),
     (changed(0, lambda r, pad: np.where(r[2], r[0], -100)), "not pad"),
     (changed(0, lambda r, pad: r[1]), "start"),
     (lambda *given: tuple(x[:, :-1] for x in forced(*given)), "shape"),

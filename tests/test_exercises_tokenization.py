@@ -50,6 +50,69 @@ def opposite(pair):
     return tuple(tuple(-byte for byte in token) for token in pair)
 
 
+def with_join(join):
+    """The naive trainer with another way to join."""
+
+    def answer(counts, n_merge):
+        words = [[bytes([b]) for b in w.encode()] for w in counts]
+        merges = []
+        while len(merges) < n_merge:
+            n = Counter()
+            for word, k in zip(words, counts.values(), strict=True):
+                for pair in pairwise(word):
+                    n[pair] += k
+            if not n:
+                break
+            merges.append(max(n, key=lambda pair: (n[pair], pair)))
+            words = [join(word, merges[-1]) for word in words]
+        return merges
+
+    return answer
+
+
+def by_replacing(word, pair):
+    return b"|".join(word).replace(b"|".join(pair), b"".join(pair)).split(b"|")
+
+
+def first_place(word, pair):
+    for i in range(len(word) - 1):
+        if (word[i], word[i + 1]) == pair:
+            return [*word[:i], word[i] + word[i + 1], *word[i + 2 :]]
+    return word
+
+
+def backward(word, pair):
+    word, i = list(word), len(word) - 2
+    while i >= 0:
+        if tuple(word[i : i + 2]) == pair:
+            word[i : i + 2] = [word[i] + word[i + 1]]
+        i -= 1
+    return word
+
+
+def loses_the_end(word, pair):
+    out, i = [], 0
+    while i < len(word) - 1:
+        if (word[i], word[i + 1]) == pair:
+            out.append(word[i] + word[i + 1])
+            i += 2
+        else:
+            out.append(word[i])
+            i += 1
+    return out
+
+
+def by_characters(word):
+    return [c.encode() for c in word]
+
+
+def never_stops(counts, n_merge):
+    merges = trained(counts, n_merge)
+    if len(merges) < n_merge:
+        return max([])
+    return merges
+
+
 def never_joined(counts, n_merge):
     n = Counter()
     for word, k in counts.items():
@@ -74,6 +137,13 @@ TRAIN_WRONG = [
     (option(weigh=False), "counts"),
     (option(tie=opposite), "tie"),
     (option(tie=lambda pair: 0), "tie"),
+    (option(tie=lambda pair: pair[0] + pair[1]), "tie"),
+    (option(start=by_characters), "several bytes"),
+    (never_stops, "stop"),
+    (with_join(by_replacing), "inside a longer token"),
+    (with_join(first_place), "only the first place"),
+    (with_join(backward), "from left to right"),
+    (with_join(loses_the_end), "last token of a word"),
     (option(least=2), "stop"),
     (option(start=list), "bytes"),
     (option(over=True), "words"),
@@ -159,6 +229,13 @@ def changes(text, vocab, merges):
     return result
 
 
+def uncut(text, vocab, merges):
+    tokens = [bytes([b]) for b in text.encode()]
+    for pair in merges:
+        tokens = join(tokens, pair)
+    return [vocab.index(t) for t in tokens]
+
+
 ENCODE_RIGHT = [by_rank, by_merges, by_package, lambda *given: tuple(by_rank(*given))]
 ENCODE_WRONG = [
     (longest, "order"),
@@ -166,6 +243,7 @@ ENCODE_WRONG = [
     (one_join, "unfinished"),
     (bytes_first, "place in vocab"),
     (without_words, "not the text"),
+    (uncut, "words"),
     (lambda text, vocab, merges: [vocab[i] for i in by_rank(text, vocab, merges)], "integers"),
     (lambda text, vocab, merges: [vocab.index(bytes([b])) for b in text.encode()], "unfinished"),
     (lambda text, vocab, merges: [i + 1 for i in by_rank(text, vocab, merges)], "ids"),
@@ -189,6 +267,8 @@ DECODE_WRONG = [
     (lambda ids, vocab: "".join(vocab[i].decode("utf-8", "replace") for i in ids), "join"),
     (lambda ids, vocab: " ".join(vocab[i].decode("latin-1") for i in ids), "join"),
     (lambda ids, vocab: b"".join(vocab[i] for i in ids), "type"),
+    (lambda ids, vocab: b"".join(vocab[i] for i in ids).decode("latin-1"), "UTF-8"),
+    (lambda ids, vocab: decoded(ids, vocab).strip(), "join"),
     (lambda ids, vocab: b"".join(vocab[i] for i in ids).decode(), "half a character"),
     (
         lambda ids, vocab: b"".join(vocab[i] for i in ids).decode(errors="ignore"),

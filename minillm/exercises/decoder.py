@@ -28,10 +28,14 @@ def _test_causal_mask(answer):
         assert not np.array_equal(mask, ~right), (
             "meaning: True and False are exchanged; here True is where a position may look"
         )
+        assert T == S or not np.array_equal(mask, np.tri(T, S, dtype=bool)), (
+            f"offset: {where}: row 0 is treated as position 0. Those who ask are the last T of the "
+            f"S positions, so row 0 is position S - T = {S - T}"
+        )
         itself = mask[np.arange(T), S - T + np.arange(T)]
         assert itself.all(), (
             f"itself: {where}: a position may see itself (what it reads is known; only what it "
-            "writes is not). With T < S, those who ask are the last T of the S"
+            "writes is not). Row t is position S - T + t"
         )
         assert not (mask & ~right).any(), f"leak: {where}: a position looks at a later one"
         assert np.array_equal(mask, right), f"blind: {where}: an earlier position is not seen"
@@ -49,7 +53,14 @@ def _draw(rng, B=2, T=3, S=5, K=4, dtype=np.float64):
 def _outputs(answer, q, k, v, mask, dy):
     """y, dq, dk, dv of an answer; raise unless these are four arrays of the right shapes."""
     given = [x.copy() for x in (q, k, v, mask, dy)]
-    result = answer(*given)
+    try:
+        result = answer(*given)
+    except ValueError as error:
+        shapes = f"q {q.shape}, k and v {k.shape}, mask {mask.shape}, dy {dy.shape}"
+        raise AssertionError(
+            f"shape: two arrays do not fit. With {shapes}, look at each product; to turn a matrix "
+            f"of a batch round, exchange its last two axes. NumPy said: {error}"
+        ) from None
     assert isinstance(result, (tuple, list)) and len(result) == 4, (
         "form: return four things, y, dq, dk, dv"
     )
@@ -69,7 +80,10 @@ def _test_cross_attention(answer):
         y, dq, dk, dv = _outputs(answer, q, k, v, mask, dy)
         right, cache = attention(q, k, v, mask)
         _check_output(y, q, k, v, mask, right)
-        for name, ours, theirs in zip("qkv", (dq, dk, dv), attention_backward(dy, cache)):
+        rights = attention_backward(dy, cache)
+        swapped = max_error(dk, rights[2]) < 1e-8 and max_error(dv, rights[1]) < 1e-8
+        assert not swapped, "gradient: dk and dv are exchanged; return y, dq, dk, dv in this order"
+        for name, ours, theirs in zip("qkv", (dq, dk, dv), rights):
             _check_gradient(name, ours, theirs, q.shape[-1])
     extreme = _draw(rng)
     extreme[0][...] *= 1e4
@@ -84,7 +98,11 @@ def _test_cross_attention(answer):
     assert all(np.isfinite(x).all() for x in (y, *gradients)), (
         "empty source: a query that may look nowhere gives nan; it should get zeros"
     )
-    assert not y[1].any(), "empty source: a query that may look nowhere should get zeros"
+    assert not y[1].any(), (
+        "empty source: a query that may look nowhere should get zeros, not a mean of what it may "
+        "not see. With a large negative number instead of -inf all its scores are equal: use -inf, "
+        "and 0 for the weights of such a row"
+    )
     for name, x in zip(("dq", "dk", "dv"), gradients):
         assert not x[1].any(), f"empty source: {name} should be zero where nobody looked"
     single = _draw(rng, dtype=np.float32)
@@ -124,8 +142,8 @@ def _check_gradient(name, ours, theirs, K):
         assert not unscaled, f"gradient: d{name} lacks the factor 1 / sqrt(K) of the scores"
     assert max_error(-ours, theirs) > 1e-8, f"gradient: d{name} has the wrong sign"
     where = {
-        "q": "dq = dS k / sqrt(K), where dS = A * (dA - the row sums of A * dA)",
-        "k": "dk = dS^T q / sqrt(K): a key gets a sum over all T queries",
+        "q": "dq = dZ k / sqrt(K), where dZ = A * (dA - the row sums of A * dA), dA = dy v^T",
+        "k": "dk = dZ^T q / sqrt(K): a key gets a sum over all T queries",
         "v": "dv = A^T dy: a value gets what each query took of it",
     }[name]
     raise AssertionError(f"gradient: d{name} is wrong; {where}")
@@ -147,7 +165,11 @@ def _test_teacher_forcing(answer):
         assert isinstance(result, (tuple, list)) and len(result) == 3, (
             "form: return three arrays, ids, targets, mask"
         )
-        _check_batch(*map(np.asarray, result), texts, start, end, pad)
+        for name, x, kind in zip(("ids", "targets", "mask"), result, ("iu", "iu", "b")):
+            assert isinstance(x, np.ndarray), f"type: {name} is a {type(x).__name__}, not an array"
+            wanted = "bool, True at real positions" if kind == "b" else "integers"
+            assert x.dtype.kind in kind, f"dtype: {name} is {x.dtype}, expected {wanted}"
+        _check_batch(*result, texts, start, end, pad)
 
 
 def _check_batch(ids, targets, mask, texts, start, end, pad):
@@ -157,7 +179,6 @@ def _check_batch(ids, targets, mask, texts, start, end, pad):
             f"shape: {name} has {x.shape}, expected {(B, T)}: a text of n tokens has n + 1 "
             "positions, one for each token that is written and one for the end"
         )
-    assert mask.dtype == bool, f"dtype: mask is {mask.dtype}, expected bool, True at real positions"
     for b, text in enumerate(texts):
         n = len(text) + 1
         shown = f"for the text {text}"

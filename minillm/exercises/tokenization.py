@@ -5,7 +5,8 @@ from minillm.exercises.tokenization import check_train_bpe
 check_train_bpe(my_train_bpe)
 """
 
-from itertools import pairwise
+from collections import Counter
+from itertools import accumulate, pairwise
 
 from minillm.exercise import Exercise
 from minillm.tokenizer import BPETokenizer
@@ -17,6 +18,7 @@ TEXTS = (
     "月落烏啼霜滿天 été naïve",
     "aaaa aaa banana",
     "low lower lowest",
+    "'she sells \n",
 )
 
 
@@ -27,15 +29,24 @@ def _test_train_bpe(answer):
         ("she sells sea shells", SHELLS, 5),
         ("words", {"ab": 1, "cd": 1}, 3),
         ("counts", {"ab": 5, "cd": 3, "xcd": 3}, 2),
-        ("ties", {"ab": 1, "cd": 1, "é": 1}, 3),
-        ("repeats", {"aaaa": 1, "aaaaa": 2, "b": 1}, 3),
-        ("all pairs", {"low": 5, " lower": 2, " newest": 6, " widest": 3}, 30),
         ("bytes", {"月": 2, "明": 3, "é": 1}, 4),
+        ("ties", {"ab": 1, "cd": 1}, 3),
+        ("repeats", {"aaaa": 1, "aaaaa": 2, "b": 1}, 3),
+        ("ties", {"aaa": 3, "ab": 3}, 2),
+        ("parts of tokens", {"xa": 5, "ab": 4, "xab": 1}, 4),
+        ("all pairs", {"low": 5, " lower": 2, " newest": 6, " widest": 3}, 30),
         ("no merges", {"ab": 2}, 0),
     ]
     for name, counts, n_merge in cases:
         given = dict(counts)
-        merges = answer(given, n_merge)
+        try:
+            merges = answer(given, n_merge)
+        except ValueError as error:
+            assert "empty" not in str(error), (
+                f"stop: {name}: {counts} has fewer than {n_merge} pairs; when none is left, return "
+                f"what was found ({error})"
+            )
+            raise
         assert given == counts, "purity: the counts were changed in place; work on a copy"
         _check_form(merges)
         right = learn_merges(counts, n_merge)
@@ -66,6 +77,11 @@ def _blame(name, counts, n_merge, merges, right):
         assert any(a + b in word for word in text), (
             f"words: {(a, b)} stands in none of the words; a pair never reaches over two; {where}"
         )
+    assert merges or not right or name != "bytes", (
+        f"bytes: a character such as é is several bytes, and each is a token; {where}"
+    )
+    for fault, join in JOINS.items() if name != "ties" else ():
+        assert merges != _naive(counts, n_merge, join), f"join: {fault}; {where}"
     once = learn_merges(dict.fromkeys(counts, 1), n_merge)
     assert merges != once, f"counts: a pair in a word that came 5 times counts 5 times; {where}"
     assert len(merges) <= n_merge, f"stop: more pairs than n_merge; {where}"
@@ -95,6 +111,64 @@ def _blame(name, counts, n_merge, merges, right):
     raise AssertionError(
         f"most frequent: the pair {right[i]} came {b} times, {merges[i]} {a} times; {where}"
     )
+
+
+def _first_only(word, pair):
+    for i, found in enumerate(pairwise(word)):
+        if found == pair:
+            return [*word[:i], b"".join(pair), *word[i + 2 :]]
+    return word
+
+
+def _from_right(word, pair):
+    return _from_left([token[::-1] for token in word[::-1]], [p[::-1] for p in pair[::-1]])
+
+
+def _from_left(word, pair):
+    """Join, then turn back what `_from_right` has turned."""
+    out, i = [], 0
+    while i < len(word):
+        n = 2 if word[i : i + 2] == list(pair) else 1
+        out.append(b"".join(word[i : i + n])[::-1])
+        i += n
+    return out[::-1]
+
+
+def _without_end(word, pair):
+    out, i = [], 0
+    while i < len(word) - 1:
+        n = 2 if (word[i], word[i + 1]) == pair else 1
+        out.append(b"".join(word[i : i + n]))
+        i += n
+    return out
+
+
+def _inside(word, pair):
+    return b"\0".join(word).replace(b"\0".join(pair), b"".join(pair)).split(b"\0")
+
+
+JOINS = {  # typical mistakes
+    "only the first place in each word has been joined; go on to its end": _first_only,
+    "aaa becomes aa a, from left to right": _from_right,
+    "the last token of a word is lost; after the last pair one token may be left": _without_end,
+    "a pair has been found inside a longer token; compare whole tokens": _inside,
+}
+
+
+def _naive(counts, n_merge, join):
+    """The pairs that are learned with some way to join."""
+    words = {word: [bytes([byte]) for byte in word.encode()] for word in counts}
+    merges = []
+    while len(merges) < n_merge:
+        n = Counter()
+        for word, times in counts.items():
+            for pair in pairwise(words[word]):
+                n[pair] += times
+        if not n:
+            break
+        merges.append(max(n, key=lambda pair: (n[pair], pair)))
+        words = {word: join(tokens, merges[-1]) for word, tokens in words.items()}
+    return merges
 
 
 def _count(counts, merges, pair):
@@ -160,11 +234,14 @@ def _blame_ids(kind, text, ids, right):
         f"and bytes need not come first; {said}"
     )
     assert tokens != _longest_first(kind, text), (
-        "order: you take the longest token that fits; join the pair that was learned first, "
-        f"wherever it stands; {said}"
+        "order: you seem to take the longest token that fits, or the leftmost pair; join the pair "
+        f"that was learned first, wherever it stands; {said}"
     )
-    across = [t for t in tokens if len(kind.pattern.findall(t.decode("utf-8", "replace"))) > 1]
-    assert not across or " " not in text, f"words: {across[0]!r} reaches over two words; {said}"
+    ends = set(accumulate(map(len, tokens)))
+    walls = accumulate(len(word.encode()) for word in kind.pattern.findall(text))
+    assert ends.issuperset(walls), (
+        f"words: in {tokens} a token reaches over two words; cut with PATTERN first; {said}"
+    )
     theirs = [kind.vocab[i] for i in right]
     assert len(tokens) <= len(theirs), (
         f"unfinished: {tokens} can be joined further; go on until no neighboring pair has been "
@@ -194,6 +271,9 @@ def _test_decode(answer):
         ids = tokenizer.encode(text)
         got = answer(list(ids), list(tokenizer.vocab))
         assert isinstance(got, str), f"type: a {type(got).__name__}, expected str: decode the bytes"
+        assert got == text or got != text.encode().decode("latin-1"), (
+            f"UTF-8: {got!r}, expected {text!r}; the bytes are UTF-8"
+        )
         assert got == text, (
             f"join: {got!r}, expected {text!r}; join all bytes first and decode once: one "
             "character may be shared by several tokens. Add no spaces"

@@ -13,7 +13,8 @@ from minillm.live.controls import Choice, Slider
 TITLE = "One sentence, more and more tokens learned"
 TEXT = (
     "With {merges:0} pairs learned there are {V:0} different tokens. The sentence’s {N:0} bytes "
-    "become {T:0} tokens, {each:2} bytes each; ids of equal length take {bits:2} bits a byte. {state}"
+    "become {T:0} tokens, {each:2} bytes each; if every id takes log₂ {V:0} bits, a byte costs "
+    "{bits:2} of them. {state}"
 )
 WORDS = {
     "state:bytes": "No pair of this sentence has been learned yet: every token is a byte.",
