@@ -39,7 +39,9 @@ SHORT = {  # to the reference's final loss
     "momentum": 0.9, "schedule": "linear", "weight_decay": 0.0, "clip": None,
     "by_head": True, "n_gram": 4, "qk_scale": 2.0,
 }  # fmt: skip
-LONG = SHORT | {"n_steps": 1500, "lr": 0.04, "momentum": 0.95}  # in its whole time
+LONG = SHORT | {  # in its whole time
+    "n_steps": 1600, "lr": 0.02, "adam_lr": 0.003, "momentum": 0.95, "weight_decay": 0.1,
+}  # fmt: skip
 
 
 class Reference:
