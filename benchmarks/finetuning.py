@@ -172,7 +172,7 @@ def batches(part, size, n_steps, rng):
     """Places of the texts of each batch (size,), pass after pass, texts of like length together."""
     lengths, queue = np.array([len(ids) for ids in part.ids]), []
     for _ in range(n_steps):
-        while len(queue) < 1:
+        if not queue:
             order = rng.permutation(len(lengths))
             pools = [order[i : i + 8 * size] for i in range(0, len(order), 8 * size)]
             order = np.concatenate([pool[np.argsort(lengths[pool])] for pool in pools])

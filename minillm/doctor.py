@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from minillm.terminal import ERRORS, hang_up
+from minillm.terminal import ERRORS, leave
 
 PROG = "python -m minillm.doctor"
 SIGNS = {"ok": "✓", "note": "·", "problem": "✗"}
@@ -315,10 +315,4 @@ def main(arguments=None):
 if __name__ == "__main__":
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal without ✓
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        hang_up()
-        status = 0
-    sys.exit(status)
+    leave(main)

@@ -27,4 +27,15 @@ def hang_up():
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-__all__ = ["ERRORS", "Parser", "complain", "hang_up"]
+def leave(main):
+    """Run a command and end with the exit status that it returns; 0 if its reader has had enough."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        hang_up()
+        status = 0
+    sys.exit(status)
+
+
+__all__ = ["ERRORS", "Parser", "complain", "hang_up", "leave"]

@@ -5,7 +5,7 @@ import os
 import sys
 import textwrap
 
-from minillm.terminal import hang_up
+from minillm.terminal import leave
 
 from . import places
 from .fetch import check, fetch
@@ -122,10 +122,4 @@ def _size(path):
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        hang_up()
-        status = 0
-    sys.exit(status)
+    leave(main)
